@@ -1,0 +1,90 @@
+/** Who asks: live candles first, then what heals holes, then bulk history. */
+export type RequestPriority = "live" | "heal" | "bulk";
+
+/** Share of the exchange's limit that each priority may fill. Nobody goes above 90 % (R9); what is left is for live. */
+const SHARES: Readonly<Record<RequestPriority, number>> = { live: 0.9, heal: 0.75, bulk: 0.6 };
+
+const MINUTE_MS = 60_000;
+/** Least and most time that an exchange's request to wait is obeyed for: 1 s, and 3 days, the longest ban documented. */
+const MIN_HOLD_MS = 1_000;
+const MAX_HOLD_MS = 3 * 24 * 60 * MINUTE_MS;
+/** Wait when the exchange says stop but not for how long. */
+const DEFAULT_HOLD_MS = 60_000;
+
+/**
+ * Request weight of one exchange and one address. The exchange counts by its own wall-clock minute and tells the sum in
+ * every answer, other programs on the same address included; that header rules, own sums only bridge until it comes.
+ * No I/O: all times are exchange time, epoch ms, given by the caller.
+ */
+export class WeightBudget {
+  readonly #limit: number;
+  #minute = -1;
+  #used = 0;
+  #pending = 0;
+  #heldUntil = 0;
+
+  /** @param limitPerMinute the exchange's limit, from its rate-limit table */
+  constructor(limitPerMinute: number) {
+    this.#limit = limitPerMinute;
+  }
+
+  /** Weight counted in the current minute, answers under way included. */
+  usedAt(now: number): number {
+    this.#turn(now);
+    return this.#used + this.#pending;
+  }
+
+  /** End of the current hold (429, 418, 403), epoch ms; 0 when there never was one. */
+  get heldUntil(): number {
+    return this.#heldUntil;
+  }
+
+  /**
+   * Asks for leave to send a request.
+   * @returns 0 and counts the weight as under way, or the ms to wait before asking again
+   */
+  take(weight: number, priority: RequestPriority, now: number): number {
+    if (now < this.#heldUntil) return this.#heldUntil - now;
+    this.#turn(now);
+    if (this.#used + this.#pending + weight <= this.#limit * SHARES[priority]) {
+      this.#pending += weight;
+      return 0;
+    }
+    return MINUTE_MS - (now % MINUTE_MS);
+  }
+
+  /**
+   * Ends a request that `take` allowed.
+   * @param usedWeight the exchange's own count from the answer's header, when there was an answer with one
+   */
+  settle(weight: number, now: number, usedWeight?: number): void {
+    this.#pending = Math.max(0, this.#pending - weight);
+    this.#turn(now);
+    // Answers overtake each other: within a minute the count only grows.
+    this.#used = Math.max(this.#used + (usedWeight === undefined ? weight : 0), usedWeight ?? 0);
+  }
+
+  /** Forbids every request until `until`; a shorter hold never cuts a longer one short. */
+  hold(until: number): void {
+    this.#heldUntil = Math.max(this.#heldUntil, until);
+  }
+
+  #turn(now: number): void {
+    const minute = Math.floor(now / MINUTE_MS);
+    if (minute === this.#minute) return;
+    this.#minute = minute;
+    this.#used = 0;
+  }
+}
+
+/**
+ * How long a `Retry-After` header asks to wait. Seconds only: Binance sends no dates.
+ * @param header text of the header, if there is one; garbage counts as absent
+ * @param fallbackMs wait when it says nothing usable
+ * @returns ms, clamped to 1 s … 3 days
+ */
+export function retryAfterMs(header: string | null, fallbackMs: number = DEFAULT_HOLD_MS): number {
+  const seconds = header !== null && /^\d{1,9}$/.test(header.trim()) ? Number(header) : Number.NaN;
+  const ms = Number.isNaN(seconds) ? fallbackMs : seconds * 1_000;
+  return Math.min(MAX_HOLD_MS, Math.max(MIN_HOLD_MS, ms));
+}

@@ -1,0 +1,277 @@
+import type { TimeRange } from "./range.ts";
+import { type Series, seriesKey } from "./series.ts";
+import { nextOpenTime, nominalMs, openTimeAt } from "./timeframe.ts";
+
+/** How long after a close the stream may bring it before REST is asked. Recorded closings came after 5 … 2,395 ms. */
+export const STREAM_GRACE_MS = 5_000;
+/** How long after a close REST is asked when no stream carries the series. */
+export const POLL_DELAY_MS = 300;
+/** First pause after an answer without the candle; it doubles up to {@link MAX_RETRY_MS}. */
+const MIN_RETRY_MS = 500;
+const MAX_RETRY_MS = 60_000;
+
+/**
+ * The run of candles of one series that is accounted for without a hole, and what is known beyond its end.
+ * "Accounted for" = a closed candle, or a stretch that the gap ledger explains.
+ */
+export class Contiguity {
+  readonly #series: Series;
+  #next: number;
+  /** Stretches beyond the first hole, disjoint, ascending. */
+  #ahead: TimeRange[] = [];
+
+  /** @param next open time of the first candle that is not accounted for */
+  constructor(series: Series, next: number) {
+    this.#series = series;
+    this.#next = next;
+  }
+
+  /** Open time of the first candle that is not accounted for; everything before it is. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /** The first hole that something accounted for lies behind, or `undefined` when there is none. */
+  get firstHole(): TimeRange | undefined {
+    const [first] = this.#ahead;
+    return first === undefined ? undefined : { from: this.#next, to: first.from };
+  }
+
+  /** Accounts for the candle that opens at `openTime`. An off-grid candle stands for nothing: its cell stays open. */
+  add(openTime: number): void {
+    if (openTimeAt(this.#series.timeframe, openTime) !== openTime) return;
+    if (openTime === this.#next && this.#ahead.length === 0) {
+      this.#next = nextOpenTime(this.#series.timeframe, openTime);
+      return;
+    }
+    this.addRange({ from: openTime, to: nextOpenTime(this.#series.timeframe, openTime) });
+  }
+
+  /** Accounts for a stretch; edges are open times. */
+  addRange(range: TimeRange): void {
+    if (range.to <= this.#next || range.to <= range.from) return;
+    const ahead: TimeRange[] = [];
+    let { from, to } = range;
+    for (const other of this.#ahead) {
+      if (other.to < from || other.from > to) ahead.push(other);
+      else {
+        from = Math.min(from, other.from);
+        to = Math.max(to, other.to);
+      }
+    }
+    if (from <= this.#next) this.#next = to;
+    else ahead.push({ from, to });
+    this.#ahead = ahead.sort((a, b) => a.from - b.from);
+    this.#absorb();
+  }
+
+  /** Takes back the candle at `openTime` and all that follow it directly: it was dropped and must come again. */
+  retract(openTime: number): void {
+    const end = nextOpenTime(this.#series.timeframe, openTime);
+    if (openTime < this.#next) {
+      if (end < this.#next) this.#ahead = [{ from: end, to: this.#next }, ...this.#ahead];
+      this.#next = openTime;
+      return;
+    }
+    this.#ahead = this.#ahead.flatMap((range) =>
+      openTime < range.from || openTime >= range.to
+        ? [range]
+        : [
+            { from: range.from, to: openTime },
+            { from: end, to: range.to },
+          ].filter((part) => part.to > part.from),
+    );
+  }
+
+  #absorb(): void {
+    for (;;) {
+      const [first] = this.#ahead;
+      if (first === undefined || first.from > this.#next) return;
+      this.#next = Math.max(this.#next, first.to);
+      this.#ahead.shift();
+    }
+  }
+}
+
+/** Something that REST must be asked for. */
+export interface DueFetch {
+  readonly series: Series;
+  /** Open time from which on candles are wanted. */
+  readonly from: number;
+  /** `deadline` = a close is overdue, `hole` = a later candle came first, `settle` = an early answer is to be read again. */
+  readonly cause: "deadline" | "hole" | "settle";
+  /** Exchange time at which it became due; the oldest goes first. */
+  readonly dueTime: number;
+}
+
+interface Tracked {
+  readonly series: Series;
+  readonly received: Contiguity;
+  isStreamed: boolean;
+  isAsking: boolean;
+  attempt: number;
+  /** Not asked again before this exchange time. */
+  retryTime: number;
+  /** Open time of the first candle that rests on an early REST answer. */
+  earlyFrom: number | undefined;
+  /** Exchange time at which that candle has settled. */
+  settleTime: number;
+}
+
+/**
+ * The close clock: every series has a next due candle at a known instant. A candle that is not there by its deadline is
+ * asked for by REST, so polling is the same clock without a stream, and a silent stream heals candle by candle.
+ * Pure state: all times are exchange time, epoch ms, given by the caller.
+ */
+export class CloseClock {
+  readonly #tracked = new Map<string, Tracked>();
+
+  /**
+   * Begins to watch a series.
+   * @param next open time of the first candle that is wanted and not stored
+   */
+  track(series: Series, next: number): void {
+    this.#tracked.set(seriesKey(series), {
+      series,
+      received: new Contiguity(series, next),
+      isStreamed: false,
+      isAsking: false,
+      attempt: 0,
+      retryTime: 0,
+      earlyFrom: undefined,
+      settleTime: 0,
+    });
+  }
+
+  /** Open time of the first candle not received. @throws {RangeError} for a series that is not tracked */
+  nextOf(series: Series): number {
+    return this.#of(series).received.next;
+  }
+
+  /** Says whether a stream carries the series. Gained or lost, what is overdue is asked for at once. */
+  setStreamed(series: Series, isStreamed: boolean): void {
+    const entry = this.#of(series);
+    entry.isStreamed = isStreamed;
+    entry.attempt = 0;
+    entry.retryTime = 0;
+  }
+
+  /** True while a stream carries the series. */
+  isStreamed(series: Series): boolean {
+    return this.#of(series).isStreamed;
+  }
+
+  /**
+   * A closed candle was taken in.
+   * @param settleTime for an early REST answer the exchange time at which it is to be read again
+   */
+  received(series: Series, openTime: number, settleTime?: number): void {
+    const entry = this.#of(series);
+    entry.received.add(openTime);
+    entry.attempt = 0;
+    if (settleTime !== undefined && (entry.earlyFrom === undefined || openTime < entry.earlyFrom)) {
+      entry.earlyFrom = openTime;
+      entry.settleTime = settleTime;
+    }
+  }
+
+  /** A stretch without candles is in the gap ledger: the clock goes on behind it. */
+  explained(series: Series, range: TimeRange): void {
+    this.#of(series).received.addRange(range);
+  }
+
+  /** A candle that had been received was dropped (shed, or refused by the database): it is wanted again. */
+  dropped(series: Series, openTime: number): void {
+    const entry = this.#tracked.get(seriesKey(series));
+    entry?.received.retract(openTime);
+  }
+
+  /**
+   * What is due now, oldest first. Each is marked as being asked until {@link answered} is called for it.
+   * @param limit at most so many
+   */
+  takeDue(now: number, limit: number): DueFetch[] {
+    const due: DueFetch[] = [];
+    for (const entry of this.#tracked.values()) {
+      if (entry.isAsking) continue;
+      const fetch = dueOf(entry, now);
+      if (fetch !== undefined) due.push(fetch);
+    }
+    due.sort((a, b) => a.dueTime - b.dueTime);
+    const taken = due.slice(0, limit);
+    for (const { series } of taken) this.#of(series).isAsking = true;
+    return taken;
+  }
+
+  /**
+   * The fetch of a series has ended.
+   * @param outcome `done` = it brought what was due; `absent` = the exchange does not have it yet; `failed` = no answer
+   */
+  answered(fetch: DueFetch, outcome: "done" | "absent" | "failed", now: number): void {
+    const entry = this.#of(fetch.series);
+    entry.isAsking = false;
+    if (outcome === "done") {
+      entry.attempt = 0;
+      entry.retryTime = 0;
+    } else {
+      // An absent candle is the exchange's affair: asking a quiet series every second would eat the budget.
+      const ceiling = Math.min(
+        MAX_RETRY_MS,
+        Math.max(MIN_RETRY_MS, nominalMs(fetch.series.timeframe)),
+      );
+      entry.retryTime = now + Math.min(ceiling, MIN_RETRY_MS * 2 ** Math.min(entry.attempt, 10));
+      entry.attempt += 1;
+    }
+  }
+
+  /** Everything that rests on early answers before `until` has been read again; `until` is the next early one, if any. */
+  settled(series: Series, nextEarly?: { openTime: number; settleTime: number }): void {
+    const entry = this.#of(series);
+    entry.earlyFrom = nextEarly?.openTime;
+    entry.settleTime = nextEarly?.settleTime ?? 0;
+  }
+
+  /** Exchange time at which the next thing falls due, or `undefined` when everything is being asked for. */
+  nextDueTime(): number | undefined {
+    let next: number | undefined;
+    for (const entry of this.#tracked.values()) {
+      if (entry.isAsking) continue;
+      const time = dueTimeOf(entry).time;
+      if (next === undefined || time < next) next = time;
+    }
+    return next;
+  }
+
+  #of(series: Series): Tracked {
+    const entry = this.#tracked.get(seriesKey(series));
+    if (entry === undefined) throw new RangeError(`${seriesKey(series)} is not tracked`);
+    return entry;
+  }
+}
+
+function dueTimeOf(entry: Tracked): { time: number; cause: DueFetch["cause"] } {
+  const next = entry.received.next;
+  const graceMs = entry.isStreamed ? STREAM_GRACE_MS : POLL_DELAY_MS;
+  const hasHole = entry.received.firstHole !== undefined;
+  const deadline = nextOpenTime(entry.series.timeframe, next) + (hasHole ? 0 : graceMs);
+  const wanted = Math.max(deadline, entry.retryTime);
+  if (entry.earlyFrom !== undefined && entry.settleTime < wanted) {
+    return { time: Math.max(entry.settleTime, entry.retryTime), cause: "settle" };
+  }
+  return { time: wanted, cause: hasHole ? "hole" : "deadline" };
+}
+
+function dueOf(entry: Tracked, now: number): DueFetch | undefined {
+  const { time, cause } = dueTimeOf(entry);
+  if (time > now) return undefined;
+  const from =
+    entry.earlyFrom === undefined
+      ? entry.received.next
+      : Math.min(entry.earlyFrom, entry.received.next);
+  return {
+    series: entry.series,
+    from: cause === "settle" ? from : entry.received.next,
+    cause,
+    dueTime: time,
+  };
+}

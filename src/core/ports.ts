@@ -1,0 +1,187 @@
+import type { Candle } from "./candle.ts";
+import type { Source, VersionedCandle } from "./finality.ts";
+import type { Gap } from "./gaps.ts";
+import type { TimeRange } from "./range.ts";
+import type { Series } from "./series.ts";
+import type { RunFacts, SeriesFacts } from "./status.ts";
+import type { Rejection } from "./validate.ts";
+
+/** Time as the program is given it; tests give a virtual one. */
+export interface Clock {
+  /** Wall clock, epoch ms. May jump. */
+  now(): number;
+  /** Ms since some instant, fractions included. Never jumps, never goes back. */
+  monotonic(): number;
+  /** Resolves after `ms`. @throws the signal's reason as soon as it is aborted */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+/** What a stream of live candles says. A lost connection is a value, not an exception. */
+export type LiveEvent =
+  | {
+      readonly kind: "candle";
+      readonly series: Series;
+      readonly candle: Candle;
+      /** The exchange's own closed flag; a candle without it is forming. */
+      readonly isClosed: boolean;
+      /** Exchange time stamp of the event, epoch ms. */
+      readonly eventTime: number;
+    }
+  /** A connection carries these series from now on: subscribed, not yet proved by data. */
+  | { readonly kind: "connected"; readonly connection: string; readonly series: readonly Series[] }
+  /** No connection carries these series any more. */
+  | {
+      readonly kind: "disconnected";
+      readonly connection: string;
+      readonly series: readonly Series[];
+      readonly reason: string;
+    };
+
+/** Live candles of an exchange. */
+export interface LiveSource {
+  /**
+   * Events of all given series, gathered since the consumer last asked: in order for each connection, forming candles
+   * of one series reduced to the newest. Reconnects for ever by itself; ends when the signal is aborted.
+   */
+  stream(series: readonly Series[], signal: AbortSignal): AsyncIterable<readonly LiveEvent[]>;
+  /** The exchange had closed candles of these series and the stream did not bring them: subscribe anew, or replace the socket. */
+  resubscribe(series: readonly Series[]): void;
+}
+
+/** A part of history as one answer gave it. */
+export interface HistoryPage {
+  /** What was asked: the exchange had `rows` for this range and nothing else. Half-open; pages follow one another. */
+  readonly range: TimeRange;
+  /** Ascending by open time, no repeats; the last may be forming. */
+  readonly rows: readonly Candle[];
+  readonly source: Source;
+  /** Exchange time just before the request was sent (an archive: when it was made). */
+  readonly askedTime: number;
+}
+
+/** History of an exchange. */
+export interface HistorySource {
+  /**
+   * Pages that together cover `range`, ascending. `range.to` in the future reads up to the forming candle.
+   * @throws {BlackTradeError} E_SOURCE_*; what was yielded before stays valid
+   */
+  candles(
+    series: Series,
+    range: TimeRange,
+    signal: AbortSignal,
+    priority: "live" | "heal" | "bulk",
+  ): AsyncIterable<HistoryPage>;
+  /** Open time of the first candle that the exchange has, or `undefined` when it has none. */
+  firstOpenTime(series: Series, signal: AbortSignal): Promise<number | undefined>;
+}
+
+/** A symbol as the exchange lists it. */
+export interface Market {
+  readonly symbol: string;
+  readonly baseAsset: string;
+  readonly quoteAsset: string;
+  /** True only for the status that means trading; unknown statuses are not trading. */
+  readonly isTrading: boolean;
+  /** The exchange's own word. */
+  readonly status: string;
+}
+
+/** What else is asked of an exchange. */
+export interface MarketSource {
+  /** All listed symbols. */
+  markets(signal: AbortSignal): Promise<readonly Market[]>;
+  /** Asks for the time and puts it into the shared estimate. */
+  syncTime(signal: AbortSignal): Promise<void>;
+}
+
+/** What became of one offered candle. `stored` = new row, `revised` = replaced one with other values (which was kept). */
+export type WriteOutcome = "stored" | "revised" | "identical" | "superseded" | "quarantined";
+
+/** What a write did, index for index with its batch. */
+export interface WriteResult {
+  readonly outcomes: readonly WriteOutcome[];
+  /** Reasons of the quarantined ones, by index. */
+  readonly rejections: ReadonlyMap<number, Rejection>;
+}
+
+/** How far a series is accounted for without a hole. */
+export interface Watermark {
+  readonly series: Series;
+  /** Open time before which every candle since `from` is stored or in the gap ledger. */
+  readonly next: number;
+}
+
+/** Where candles are kept. */
+export interface CandleStore {
+  /**
+   * Writes closed candles and the watermarks that they imply in one transaction: all of it or nothing, but for rows that
+   * the database itself refuses, which are quarantined. May be repeated: the version rule makes a repeat a no-op.
+   * @throws {BlackTradeError} E_DB_*; retryable ones may have been committed
+   */
+  write(batch: readonly VersionedCandle[], watermarks: readonly Watermark[]): Promise<WriteResult>;
+  /** Puts a refused candle where users can list it. */
+  quarantine(candle: VersionedCandle, rejection: Rejection): Promise<void>;
+}
+
+/** The gap ledger. */
+export interface GapStore {
+  /** Enters gaps; a stretch that is in the ledger already keeps its older entry. */
+  open(gaps: readonly Gap[]): Promise<void>;
+  /** Gaps of these series whose next try has come, oldest first. */
+  due(series: readonly Series[], now: number, limit: number): Promise<readonly Gap[]>;
+  /** Replaces one ledger entry by what a new answer left of it (none = filled). */
+  replace(gap: Gap, left: readonly Gap[]): Promise<void>;
+}
+
+/** A hold that the exchange put on this address. */
+export interface Ban {
+  readonly exchange: string;
+  /** Exchange time, epoch ms. */
+  readonly untilTime: number;
+  readonly httpStatus: number;
+}
+
+/** Bans, kept so that a restart obeys them. */
+export interface BanStore {
+  load(exchange: string): Promise<Ban | undefined>;
+  save(ban: Ban): Promise<void>;
+}
+
+/** State of a series as the ingester reports it. */
+export interface SeriesReport {
+  readonly series: Series;
+  readonly mode: "websocket" | "polling";
+  /** True while a stream carries the series. */
+  readonly isStreamed: boolean;
+  /** True while older history is being caught up with. */
+  readonly isCatchingUp: boolean;
+  /** The exchange's word for the symbol's state, when it is not trading. */
+  readonly haltedStatus?: string;
+  /** What goes wrong, one line. */
+  readonly problem?: string;
+}
+
+/** The ingester's run: one at a time for a database. */
+export interface RunStore {
+  /**
+   * Takes the database for this run, registers the series and says from where each is wanted.
+   * A series that is known keeps its older `wantedFrom`; an earlier one than stored enters the new stretch into the gap
+   * ledger as `not-fetched`. Series of earlier runs that are not given count as not configured from now on.
+   * @throws {BlackTradeError} E_DB_BUSY when another ingester holds the database
+   */
+  begin(
+    run: { readonly mode: "websocket" | "polling"; readonly host: string; readonly pid: number },
+    wanted: readonly { readonly series: Series; readonly wantedFrom: number }[],
+    exchangeTime: number,
+  ): Promise<readonly Watermark[]>;
+  /** Marks the run as cleanly stopped and gives the database free. */
+  end(exchangeTime: number): Promise<void>;
+}
+
+/** Facts from which status is computed, by any process. */
+export interface StatusStore {
+  /** Writes reports and the run's sign of life. */
+  report(reports: readonly SeriesReport[], exchangeTime: number): Promise<void>;
+  /** Facts of every series known to the store, with the run that ingests it. */
+  facts(): Promise<{ readonly run: RunFacts | undefined; readonly series: readonly SeriesFacts[] }>;
+}

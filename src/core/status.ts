@@ -1,0 +1,159 @@
+import type { Series } from "./series.ts";
+import { openTimeAt } from "./timeframe.ts";
+
+/** State of a series in one word. `active` is a promise (R4); every other word comes with its reason. */
+export type StatusWord =
+  | "starting"
+  | "backfilling"
+  | "active"
+  | "lagging"
+  | "gap"
+  | "stale"
+  | "banned"
+  | "halted"
+  | "paused"
+  | "error";
+
+/** How late a candle may be before its absence shows: close → stored takes 0 … 7 s on a healthy day. */
+export const LATENESS_MS = 20_000;
+/** A sign of life is written this often. */
+export const HEARTBEAT_MS = 10_000;
+/** Without a sign of life for so long the ingester counts as gone. With lateness and heartbeat it stays below 90 s (R4). */
+export const DEAD_AFTER_MS = 45_000;
+/** Lag from which on a series is called stale: nothing comes, rather than something late. */
+const STALE_AFTER_MS = 5 * 60_000;
+
+/** The run of the ingester, as stored. All times are exchange time (epoch ms), carried forward by the database's clock. */
+export interface RunFacts {
+  readonly host: string;
+  readonly pid: number;
+  readonly mode: "websocket" | "polling";
+  readonly startedTime: number;
+  readonly heartbeatTime: number;
+  /** Set by a clean stop. */
+  readonly stoppedTime?: number;
+  /** End of a hold by the exchange. */
+  readonly bannedUntilTime?: number;
+  /** Now, by the database's clock and the exchange's offset from it. */
+  readonly now: number;
+}
+
+/** What is stored about a series. Times are exchange time, epoch ms. */
+export interface SeriesFacts {
+  readonly series: Series;
+  /** True when the current or last run was configured to ingest it. */
+  readonly isConfigured: boolean;
+  /** Open time of the first candle wanted. */
+  readonly wantedFrom: number;
+  /** Every candle from `wantedFrom` up to this open time is stored or in the gap ledger. */
+  readonly next: number;
+  /** Open time of the newest stored candle. */
+  readonly newestOpenTime?: number;
+  readonly isStreamed: boolean;
+  readonly isCatchingUp: boolean;
+  readonly openGapCount: number;
+  readonly confirmedGapCount: number;
+  readonly haltedStatus?: string;
+  readonly problem?: string;
+  /** Since when the problem stands. */
+  readonly problemSinceTime?: number;
+  /** Close → stored of the newest candle that came live, ms. */
+  readonly latencyMs?: number;
+}
+
+/** A state with its reason in plain words. */
+export interface SeriesStatus {
+  readonly word: StatusWord;
+  /** One line: what, and what the program does about it. Empty for a plain `active`. */
+  readonly reason: string;
+  /** Now − newest close that is stored, ms; `undefined` when nothing is stored. */
+  readonly lagMs?: number;
+}
+
+/**
+ * The one function that says how a series is: CLI, API, metric and page call it.
+ * `active` only if every candle that must exist by now is stored and no gap is open behind it.
+ */
+export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): SeriesStatus {
+  if (run === undefined || !facts.isConfigured) {
+    return { word: "paused", reason: "not ingested: no ingester is configured for it" };
+  }
+  const { timeframe } = facts.series;
+  const lagMs = Math.max(0, run.now - facts.next);
+  const status = (word: StatusWord, reason: string): SeriesStatus => ({
+    word,
+    reason,
+    ...(facts.newestOpenTime === undefined ? {} : { lagMs }),
+  });
+
+  if (run.stoppedTime !== undefined) {
+    return status(
+      "paused",
+      `the ingester was stopped ${ago(run.now - run.stoppedTime)} ago; start it with "black-trade ingest"`,
+    );
+  }
+  const silentMs = run.now - run.heartbeatTime;
+  if (silentMs > DEAD_AFTER_MS) {
+    return status(
+      "stale",
+      `no sign of life of the ingester (pid ${run.pid} on ${run.host}) for ${ago(silentMs)}: it was killed, hangs, or cannot reach the database; start it again`,
+    );
+  }
+
+  const dueNext = openTimeAt(timeframe, run.now - LATENESS_MS);
+  if (facts.next < dueNext) return status(...behind(facts, run, run.now - facts.next));
+  if (facts.openGapCount > 0) {
+    return status(
+      "gap",
+      `${facts.openGapCount} open gap${facts.openGapCount === 1 ? "" : "s"} behind the newest candle; asked for again by itself`,
+    );
+  }
+  if (run.mode === "websocket" && !facts.isStreamed) {
+    return status(
+      "active",
+      facts.problem ?? "no WebSocket at the moment: candles come by REST at their close",
+    );
+  }
+  return status("active", "");
+}
+
+function behind(facts: SeriesFacts, run: RunFacts, lagMs: number): [StatusWord, string] {
+  if (facts.haltedStatus !== undefined) {
+    return [
+      "halted",
+      `the exchange says ${facts.haltedStatus}: no candles come; looked at again by itself`,
+    ];
+  }
+  if (run.bannedUntilTime !== undefined && run.bannedUntilTime > run.now) {
+    return [
+      "banned",
+      `the exchange refuses requests for another ${ago(run.bannedUntilTime - run.now)}; none is sent until then, the rest is fetched afterwards`,
+    ];
+  }
+  if (facts.isCatchingUp) {
+    return ["backfilling", `${ago(lagMs)} of history still to come`];
+  }
+  if (facts.problem !== undefined) {
+    const since = facts.problemSinceTime;
+    const suffix = since === undefined ? "" : ` (for ${ago(run.now - since)})`;
+    return [
+      lagMs > STALE_AFTER_MS ? "stale" : "error",
+      `${facts.problem}${suffix}; tried again by itself`,
+    ];
+  }
+  if (facts.newestOpenTime === undefined && run.now - run.startedTime < 60_000) {
+    return ["starting", "waiting for the first candle"];
+  }
+  return lagMs > STALE_AFTER_MS
+    ? ["stale", `no new candle for ${ago(lagMs)}; asked for again by itself`]
+    : ["lagging", `newest candle is ${ago(lagMs)} late; asked for by REST`];
+}
+
+function ago(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1_000));
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 120) return `${minutes} min`;
+  const hours = Math.round(minutes / 60);
+  return hours < 72 ? `${hours} h` : `${Math.round(hours / 24)} d`;
+}
