@@ -13,13 +13,17 @@ const DEFAULT_HOLD_MS = 60_000;
 
 /**
  * Request weight of one exchange and one address. The exchange counts by its own wall-clock minute and tells the sum in
- * every answer, other programs on the same address included; that header rules, own sums only bridge until it comes.
+ * every answer, other programs on the same address included; own sums add only what no header has told yet.
  * No I/O: all times are exchange time, epoch ms, given by the caller.
  */
 export class WeightBudget {
-  readonly #limit: number;
+  #limit: number;
   #minute = -1;
-  #used = 0;
+  /** Highest count that a header told in this minute. */
+  #told = 0;
+  /** Weight of this minute's requests that ended without a header: a header that comes later may be older than they. */
+  #untold = 0;
+  /** Weight of the requests under way. */
   #pending = 0;
   #heldUntil = 0;
 
@@ -28,10 +32,15 @@ export class WeightBudget {
     this.#limit = limitPerMinute;
   }
 
+  /** Takes over a limit that the exchange has said itself. @param limitPerMinute above 0 */
+  setLimit(limitPerMinute: number): void {
+    this.#limit = limitPerMinute;
+  }
+
   /** Weight counted in the current minute, answers under way included. */
   usedAt(now: number): number {
     this.#turn(now);
-    return this.#used + this.#pending;
+    return this.#told + this.#untold + this.#pending;
   }
 
   /** End of the current hold (429, 418, 403), epoch ms; 0 when there never was one. */
@@ -45,8 +54,7 @@ export class WeightBudget {
    */
   take(weight: number, priority: RequestPriority, now: number): number {
     if (now < this.#heldUntil) return this.#heldUntil - now;
-    this.#turn(now);
-    if (this.#used + this.#pending + weight <= this.#limit * SHARES[priority]) {
+    if (this.usedAt(now) + weight <= this.#limit * SHARES[priority]) {
       this.#pending += weight;
       return 0;
     }
@@ -61,7 +69,8 @@ export class WeightBudget {
     this.#pending = Math.max(0, this.#pending - weight);
     this.#turn(now);
     // Answers overtake each other: within a minute the count only grows.
-    this.#used = Math.max(this.#used + (usedWeight === undefined ? weight : 0), usedWeight ?? 0);
+    if (usedWeight === undefined) this.#untold += weight;
+    else this.#told = Math.max(this.#told, usedWeight);
   }
 
   /** Forbids every request until `until`; a shorter hold never cuts a longer one short. */
@@ -71,9 +80,13 @@ export class WeightBudget {
 
   #turn(now: number): void {
     const minute = Math.floor(now / MINUTE_MS);
-    if (minute === this.#minute) return;
+    // A better estimate of the exchange's time may step back over the edge: no new minute begins, nothing is forgotten.
+    if (minute === this.#minute || minute === this.#minute - 1) return;
+    if (minute > this.#minute) {
+      this.#told = 0;
+      this.#untold = 0;
+    }
     this.#minute = minute;
-    this.#used = 0;
   }
 }
 
@@ -84,7 +97,7 @@ export class WeightBudget {
  * @returns ms, clamped to 1 s … 3 days
  */
 export function retryAfterMs(header: string | null, fallbackMs: number = DEFAULT_HOLD_MS): number {
-  const seconds = header !== null && /^\d{1,9}$/.test(header.trim()) ? Number(header) : Number.NaN;
+  const seconds = header !== null && /^\d+$/.test(header.trim()) ? Number(header) : Number.NaN;
   const ms = Number.isNaN(seconds) ? fallbackMs : seconds * 1_000;
   return Math.min(MAX_HOLD_MS, Math.max(MIN_HOLD_MS, ms));
 }

@@ -1,6 +1,6 @@
-import type { TimeRange } from "./range.ts";
+import { subtractRanges, type TimeRange } from "./range.ts";
 import { type Series, seriesKey } from "./series.ts";
-import { nextOpenTime, nominalMs, openTimeAt } from "./timeframe.ts";
+import { cellOf, nextOpenTime, nominalMs } from "./timeframe.ts";
 
 /** How long after a close the stream may bring it before REST is asked. Recorded closings came after 5 … 2,395 ms. */
 export const STREAM_GRACE_MS = 5_000;
@@ -37,14 +37,17 @@ export class Contiguity {
     return first === undefined ? undefined : { from: this.#next, to: first.from };
   }
 
-  /** Accounts for the candle that opens at `openTime`. An off-grid candle stands for nothing: its cell stays open. */
+  /** Parts of `range` that are not accounted for; disjoint, ascending. */
+  missingIn(range: TimeRange): TimeRange[] {
+    const from = Math.max(range.from, this.#next);
+    return from >= range.to ? [] : subtractRanges({ from, to: range.to }, this.#ahead);
+  }
+
+  /** Accounts for the candle that opens at `openTime`; an off-grid one stands for the cell that it opens in. */
   add(openTime: number): void {
-    if (openTimeAt(this.#series.timeframe, openTime) !== openTime) return;
-    if (openTime === this.#next && this.#ahead.length === 0) {
-      this.#next = nextOpenTime(this.#series.timeframe, openTime);
-      return;
-    }
-    this.addRange({ from: openTime, to: nextOpenTime(this.#series.timeframe, openTime) });
+    const cell = cellOf(this.#series.timeframe, openTime);
+    if (cell.from === this.#next && this.#ahead.length === 0) this.#next = cell.to;
+    else this.addRange(cell);
   }
 
   /** Accounts for a stretch; edges are open times. */
@@ -63,24 +66,6 @@ export class Contiguity {
     else ahead.push({ from, to });
     this.#ahead = ahead.sort((a, b) => a.from - b.from);
     this.#absorb();
-  }
-
-  /** Takes back the candle at `openTime` and all that follow it directly: it was dropped and must come again. */
-  retract(openTime: number): void {
-    const end = nextOpenTime(this.#series.timeframe, openTime);
-    if (openTime < this.#next) {
-      if (end < this.#next) this.#ahead = [{ from: end, to: this.#next }, ...this.#ahead];
-      this.#next = openTime;
-      return;
-    }
-    this.#ahead = this.#ahead.flatMap((range) =>
-      openTime < range.from || openTime >= range.to
-        ? [range]
-        : [
-            { from: range.from, to: openTime },
-            { from: end, to: range.to },
-          ].filter((part) => part.to > part.from),
-    );
   }
 
   #absorb(): void {
@@ -112,6 +97,8 @@ interface Tracked {
   attempt: number;
   /** Not asked again before this exchange time. */
   retryTime: number;
+  /** True when the last answer was that the exchange does not have what is due. */
+  isAbsent: boolean;
   /** Open time of the first candle that rests on an early REST answer. */
   earlyFrom: number | undefined;
   /** Exchange time at which that candle has settled. */
@@ -138,6 +125,7 @@ export class CloseClock {
       isAsking: false,
       attempt: 0,
       retryTime: 0,
+      isAbsent: false,
       earlyFrom: undefined,
       settleTime: 0,
     });
@@ -148,9 +136,15 @@ export class CloseClock {
     return this.#of(series).received.next;
   }
 
+  /** Parts of `range` for which nothing was received and nothing is explained; disjoint, ascending. */
+  missingIn(series: Series, range: TimeRange): TimeRange[] {
+    return this.#of(series).received.missingIn(range);
+  }
+
   /** Says whether a stream carries the series. Gained or lost, what is overdue is asked for at once. */
   setStreamed(series: Series, isStreamed: boolean): void {
     const entry = this.#of(series);
+    if (entry.isStreamed === isStreamed) return;
     entry.isStreamed = isStreamed;
     entry.attempt = 0;
     entry.retryTime = 0;
@@ -167,8 +161,13 @@ export class CloseClock {
    */
   received(series: Series, openTime: number, settleTime?: number): void {
     const entry = this.#of(series);
+    const before = entry.received.next;
     entry.received.add(openTime);
-    entry.attempt = 0;
+    // Only what was due ends the pauses: behind a hole candles go on coming.
+    if (entry.received.next !== before) {
+      entry.attempt = 0;
+      if (entry.isAbsent) entry.retryTime = 0;
+    }
     if (settleTime !== undefined && (entry.earlyFrom === undefined || openTime < entry.earlyFrom)) {
       entry.earlyFrom = openTime;
       entry.settleTime = settleTime;
@@ -180,17 +179,11 @@ export class CloseClock {
     this.#of(series).received.addRange(range);
   }
 
-  /** A candle that had been received was dropped (shed, or refused by the database): it is wanted again. */
-  dropped(series: Series, openTime: number): void {
-    const entry = this.#tracked.get(seriesKey(series));
-    entry?.received.retract(openTime);
-  }
-
   /**
-   * What is due now, oldest first. Each is marked as being asked until {@link answered} is called for it.
-   * @param limit at most so many
+   * What is due now, oldest first. What `accept` agrees to is marked as being asked until {@link answered} is called.
+   * @param accept decides on each in turn, for instance by free places
    */
-  takeDue(now: number, limit: number): DueFetch[] {
+  takeDue(now: number, accept: (fetch: DueFetch) => boolean): DueFetch[] {
     const due: DueFetch[] = [];
     for (const entry of this.#tracked.values()) {
       if (entry.isAsking) continue;
@@ -198,7 +191,7 @@ export class CloseClock {
       if (fetch !== undefined) due.push(fetch);
     }
     due.sort((a, b) => a.dueTime - b.dueTime);
-    const taken = due.slice(0, limit);
+    const taken = due.filter(accept);
     for (const { series } of taken) this.#of(series).isAsking = true;
     return taken;
   }
@@ -210,6 +203,7 @@ export class CloseClock {
   answered(fetch: DueFetch, outcome: "done" | "absent" | "failed", now: number): void {
     const entry = this.#of(fetch.series);
     entry.isAsking = false;
+    entry.isAbsent = outcome === "absent";
     if (outcome === "done") {
       entry.attempt = 0;
       entry.retryTime = 0;

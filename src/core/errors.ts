@@ -91,7 +91,17 @@ export class SourceHoldError extends BlackTradeError {
   }
 }
 
-/** The message of anything that was thrown. */
+/** The message of anything that was thrown; never empty for an error. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) {
+    try {
+      return String(error);
+    } catch {
+      return "something without a text was thrown";
+    }
+  }
+  if (error.message !== "") return error.message;
+  // Node reports a host whose every address refused by an AggregateError without a message.
+  const parts = error instanceof AggregateError ? error.errors.map(messageOf) : [];
+  return parts.length === 0 ? error.name : parts.join("; ");
 }

@@ -1,3 +1,4 @@
+import type { GapReason } from "./gaps.ts";
 import type { WriteOutcome } from "./ports.ts";
 import type { TimeRange } from "./range.ts";
 import type { Series } from "./series.ts";
@@ -70,11 +71,19 @@ export type IngestEvent =
       readonly code: string;
       readonly reason: string;
     }
+  /** Something that concerns no single series failed; it is tried again. */
+  | {
+      readonly kind: "troubled";
+      readonly what: string;
+      readonly code: string;
+      readonly reason: string;
+    }
   | { readonly kind: "missedByStream"; readonly series: Series; readonly count: number }
   | {
       readonly kind: "gapFound";
       readonly series: Series;
       readonly range: TimeRange;
+      readonly reason: GapReason;
       readonly missing: number;
     }
   | {

@@ -1,7 +1,7 @@
 import { type Candle, DECIMAL_FIELDS, type SeriesCandle } from "./candle.ts";
 import { compareDecimals } from "./decimal.ts";
 import { seriesKey } from "./series.ts";
-import { nextOpenTime, type Timeframe } from "./timeframe.ts";
+import { isAligned, nextOpenTime, nominalMs, type Timeframe } from "./timeframe.ts";
 
 /**
  * The one rule of finality. Only closed candles have a version; between two versions of a candle the higher
@@ -132,15 +132,22 @@ export function judgeRows(
   const early: Candle[] = [];
   const forming: Candle[] = [];
   rows.forEach((row, index) => {
-    const endTime = nextOpenTime(timeframe, row.openTime);
+    const cellEnd = nextOpenTime(timeframe, row.openTime);
+    const endTime = endOf(timeframe, row, cellEnd);
     const hasSuccessor = index < rows.length - 1;
     // A successor proves a close only when the close is also past by exchange time: it may be a row from the future.
     if (askedTime < endTime - CLOCK_TOLERANCE_MS) forming.push(row);
     else if (!hasSuccessor && askedTime < endTime + LONE_ROW_CLOSED_MS) forming.push(row);
-    else if (askedTime < endTime + SETTLE_MS) early.push(row);
+    else if (askedTime < cellEnd + SETTLE_MS) early.push(row);
     else settled.push(row);
   });
   return { settled, early, forming };
+}
+
+/** When a row stops changing: with its cell. An off-grid row goes on over the edge as it says, a full length at most. */
+function endOf(timeframe: Timeframe, { openTime, closeTime }: Candle, cellEnd: number): number {
+  if (isAligned(timeframe, openTime)) return cellEnd;
+  return Math.max(cellEnd, Math.min(closeTime + 1, openTime + nominalMs(timeframe)));
 }
 
 /** How far the estimate of the exchange's time may trail the truth; a round trip of 2 s is the worst accepted. */

@@ -1,7 +1,7 @@
 import type { TimeRange } from "./range.ts";
-import { mergeRanges, subtractRanges } from "./range.ts";
+import { isEmptyRange, subtractRanges } from "./range.ts";
 import type { Series } from "./series.ts";
-import { ceilOpenTime, nextOpenTime, type Timeframe } from "./timeframe.ts";
+import { ceilOpenTime, cellOf, openTimeAt, type Timeframe } from "./timeframe.ts";
 
 /** Why candles are missing. */
 export type GapReason =
@@ -35,13 +35,17 @@ export interface Gap {
 
 /** An empty answer is believed when it was given twice, at least this far apart (R7). */
 export const CONFIRM_AFTER_MS = 60 * 60_000;
-/** A confirmed gap is asked for again after so long: exchanges do re-issue history. */
+/**
+ * A confirmed gap is asked for again after so long, for exchanges do re-issue history; the pause doubles with every
+ * empty answer after the second, up to five years: hardly ever, not for ever (R7).
+ */
 const RECHECK_MS = 7 * 24 * 60 * 60_000;
+const MAX_RECHECK_DOUBLINGS = 8;
 
 /**
  * Stretches of `range` for which no candle is present.
- * @param openTimes ascending epoch ms; repeats and off-grid times allowed, the latter stand for no cell of the grid
- * @param range half-open, epoch ms; widened inward to the grid
+ * @param openTimes ascending epoch ms; repeats allowed; an off-grid time stands for the cell that it lies in
+ * @param range half-open, epoch ms; a cell belongs to it when it opens in it
  * @returns disjoint, ascending, edges on the grid; empty when complete
  */
 export function missingRanges(
@@ -51,10 +55,10 @@ export function missingRanges(
 ): TimeRange[] {
   const from = ceilOpenTime(timeframe, range.from);
   const to = ceilOpenTime(timeframe, range.to);
-  const present = openTimes
-    .filter((time) => ceilOpenTime(timeframe, time) === time)
-    .map((time) => ({ from: time, to: nextOpenTime(timeframe, time) }));
-  return subtractRanges({ from, to }, mergeRanges(present));
+  return subtractRanges(
+    { from, to },
+    openTimes.map((time) => cellOf(timeframe, time)),
+  );
 }
 
 /** A new ledger entry for a stretch that the exchange was asked for and had nothing in. */
@@ -72,6 +76,61 @@ export function emptyAnswer(series: Series, range: TimeRange, askedTime: number)
 }
 
 /**
+ * Ledger entries for a stretch that the exchange was asked for and had nothing in, told apart by its listing.
+ * @param firstOpenTime open time of the first candle that the exchange has, when it has any
+ */
+export function absentGaps(
+  series: Series,
+  range: TimeRange,
+  askedTime: number,
+  firstOpenTime: number | undefined,
+): Gap[] {
+  const listed =
+    firstOpenTime === undefined ? range.from : openTimeAt(series.timeframe, firstOpenTime);
+  const before = { from: range.from, to: Math.min(range.to, listed) };
+  const after = { from: Math.max(range.from, listed), to: range.to };
+  return [
+    ...(isEmptyRange(before) ? [] : [beforeListing(series, before, askedTime)]),
+    ...(isEmptyRange(after) ? [] : [emptyAnswer(series, after, askedTime)]),
+  ];
+}
+
+function beforeListing(series: Series, range: TimeRange, askedTime: number): Gap {
+  return {
+    ...emptyAnswer(series, range, askedTime),
+    reason: "before-listing",
+    state: "confirmed",
+    nextTryTime: askedTime + RECHECK_MS,
+  };
+}
+
+/** A ledger entry for candles that were dropped under load: to be fetched as soon as there is room. */
+export function shedGap(series: Series, range: TimeRange, now: number): Gap {
+  return {
+    series,
+    range,
+    reason: "shed",
+    state: "open",
+    foundTime: now,
+    emptyAnswers: 0,
+    nextTryTime: now,
+  };
+}
+
+/** A ledger entry for a candle that was served and refused; it is asked for again, for the exchange may mend it. */
+export function rejectedGap(series: Series, openTime: number, now: number): Gap {
+  return {
+    series,
+    range: cellOf(series.timeframe, openTime),
+    reason: "rejected",
+    state: "open",
+    foundTime: now,
+    emptyAnswers: 0,
+    nextTryTime: now + CONFIRM_AFTER_MS,
+  };
+}
+
+/**
  * What a new answer leaves of a gap.
  * @param missing the parts of `gap.range` that the answer did not bring, edges on the grid
  * @param askedTime exchange time of the question
@@ -80,6 +139,8 @@ export function afterAnswer(gap: Gap, missing: readonly TimeRange[], askedTime: 
   return missing.map((range) => {
     const firstAskedTime = gap.firstAskedTime ?? askedTime;
     const isConfirmed = gap.state === "confirmed" || askedTime - firstAskedTime >= CONFIRM_AFTER_MS;
+    const emptyAnswers = gap.emptyAnswers + 1;
+    const doublings = Math.min(MAX_RECHECK_DOUBLINGS, Math.max(0, emptyAnswers - 2));
     return {
       series: gap.series,
       range,
@@ -89,9 +150,11 @@ export function afterAnswer(gap: Gap, missing: readonly TimeRange[], askedTime: 
           : "exchange-had-none",
       state: isConfirmed ? "confirmed" : "open",
       foundTime: gap.foundTime,
-      emptyAnswers: gap.emptyAnswers + 1,
+      emptyAnswers,
       firstAskedTime,
-      nextTryTime: isConfirmed ? askedTime + RECHECK_MS : firstAskedTime + CONFIRM_AFTER_MS,
+      nextTryTime: isConfirmed
+        ? askedTime + RECHECK_MS * 2 ** doublings
+        : firstAskedTime + CONFIRM_AFTER_MS,
     };
   });
 }

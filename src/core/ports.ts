@@ -143,8 +143,13 @@ export interface Ban {
 
 /** Bans, kept so that a restart obeys them. */
 export interface BanStore {
-  load(exchange: string): Promise<Ban | undefined>;
-  save(ban: Ban): Promise<void>;
+  /** The hold in force, with what is left of it by the database's clock; `undefined` when it is over. */
+  load(exchange: string): Promise<(Ban & { readonly remainingMs: number }) | undefined>;
+  /**
+   * Keeps a hold; a shorter one never cuts a longer one short.
+   * @param remainingMs what is left of it now
+   */
+  save(ban: Ban, remainingMs: number): Promise<void>;
 }
 
 /** State of a series as the ingester reports it. */
@@ -164,24 +169,34 @@ export interface SeriesReport {
 /** The ingester's run: one at a time for a database. */
 export interface RunStore {
   /**
-   * Takes the database for this run, registers the series and says from where each is wanted.
-   * A series that is known keeps its older `wantedFrom`; an earlier one than stored enters the new stretch into the gap
-   * ledger as `not-fetched`. Series of earlier runs that are not given count as not configured from now on.
+   * Takes the database for this run. Series of earlier runs that are not given count as not configured from now on.
    * @throws {BlackTradeError} E_DB_BUSY when another ingester holds the database
    */
   begin(
     run: { readonly mode: "websocket" | "polling"; readonly host: string; readonly pid: number },
+    series: readonly Series[],
+  ): Promise<void>;
+  /**
+   * Says from where on each series is wanted, once the exchange's time is known. A known series keeps its older start;
+   * an earlier start than stored enters the new stretch into the gap ledger as `not-fetched`.
+   * @param exchangeTime epoch ms
+   * @returns how far each is accounted for
+   */
+  want(
     wanted: readonly { readonly series: Series; readonly wantedFrom: number }[],
     exchangeTime: number,
   ): Promise<readonly Watermark[]>;
   /** Marks the run as cleanly stopped and gives the database free. */
-  end(exchangeTime: number): Promise<void>;
+  end(): Promise<void>;
 }
 
 /** Facts from which status is computed, by any process. */
 export interface StatusStore {
-  /** Writes reports and the run's sign of life. */
-  report(reports: readonly SeriesReport[], exchangeTime: number): Promise<void>;
+  /**
+   * Writes reports and the run's sign of life.
+   * @param exchangeTime epoch ms, when it is known
+   */
+  report(reports: readonly SeriesReport[], exchangeTime: number | undefined): Promise<void>;
   /** Facts of every series known to the store, with the run that ingests it. */
   facts(): Promise<{ readonly run: RunFacts | undefined; readonly series: readonly SeriesFacts[] }>;
 }

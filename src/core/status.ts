@@ -43,10 +43,10 @@ export interface SeriesFacts {
   readonly series: Series;
   /** True when the current or last run was configured to ingest it. */
   readonly isConfigured: boolean;
-  /** Open time of the first candle wanted. */
-  readonly wantedFrom: number;
-  /** Every candle from `wantedFrom` up to this open time is stored or in the gap ledger. */
-  readonly next: number;
+  /** Open time of the first candle wanted; absent until the exchange has said its time once. */
+  readonly wantedFrom?: number;
+  /** Every candle from `wantedFrom` up to this open time is stored or in the gap ledger. Absent with it. */
+  readonly next?: number;
   /** Open time of the newest stored candle. */
   readonly newestOpenTime?: number;
   readonly isStreamed: boolean;
@@ -79,7 +79,7 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
     return { word: "paused", reason: "not ingested: no ingester is configured for it" };
   }
   const { timeframe } = facts.series;
-  const lagMs = Math.max(0, run.now - facts.next);
+  const lagMs = facts.next === undefined ? 0 : Math.max(0, run.now - facts.next);
   const status = (word: StatusWord, reason: string): SeriesStatus => ({
     word,
     reason,
@@ -100,6 +100,11 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
     );
   }
 
+  if (facts.next === undefined) {
+    return facts.problem === undefined
+      ? status("starting", "waiting for the exchange")
+      : status("error", `${facts.problem}; tried again by itself`);
+  }
   const dueNext = openTimeAt(timeframe, run.now - LATENESS_MS);
   if (facts.next < dueNext) return status(...behind(facts, run, run.now - facts.next));
   if (facts.openGapCount > 0) {

@@ -131,6 +131,12 @@ export function closeTimeOf(timeframe: Timeframe, openTime: number): number {
   return nextOpenTime(timeframe, openTime) - 1;
 }
 
+/** The cell of the grid that an instant lies in: what one candle accounts for. */
+export function cellOf(timeframe: Timeframe, timeMs: number): TimeRange {
+  const from = openTimeAt(timeframe, timeMs);
+  return { from, to: nextOpenTime(timeframe, from) };
+}
+
 /** True when `timeMs` is an open time of the grid. */
 export function isAligned(timeframe: Timeframe, timeMs: number): boolean {
   return openTimeAt(timeframe, timeMs) === timeMs;

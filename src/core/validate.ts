@@ -79,6 +79,8 @@ export function validateCandle(candle: Candle, observedTime: number): Rejection 
 }
 
 function shown(value: unknown): string {
-  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  // JSON for objects too: a decoded one may have a member `toString` that is no function.
+  const isJson = typeof value === "string" || typeof value === "object";
+  const text = isJson ? JSON.stringify(value) : String(value);
   return text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}…` : text;
 }

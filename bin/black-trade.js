@@ -1,0 +1,16 @@
+#!/usr/bin/env node
+// Plain JavaScript that any Node.js can read: it only checks the version and hands over.
+const [major, minor] = process.versions.node.split(".").map(Number);
+if (major < 22 || (major === 22 && minor < 18)) {
+  console.error(
+    `black-trade needs Node.js 22.18 or newer, this is ${process.versions.node}. ` +
+      "In a checkout, use npm scripts or npx after `npm ci`: they bring their own. Otherwise install a newer Node.js.",
+  );
+  process.exit(2);
+}
+const { existsSync } = await import("node:fs");
+// A checkout runs its sources as they are; the published package has only dist/.
+const source = new URL("../src/cli/main.ts", import.meta.url);
+const built = new URL("../dist/cli/main.js", import.meta.url);
+const { main } = await import(existsSync(source) ? source : built);
+await main(process.argv);

@@ -1,0 +1,144 @@
+/** What a command writes to: results on stdout, everything else on stderr. */
+export interface Output {
+  readonly isTerminal: boolean;
+  readonly hasColors: boolean;
+  /** Columns of the terminal, or a usual number where there is none. */
+  readonly columns: number;
+  readonly rows: number;
+  result(text: string): void;
+  note(text: string): void;
+}
+
+/** The process's own streams. Colours only on a terminal that has them and wants them (NO_COLOR). */
+export function processOutput(): Output {
+  const { stdout, stderr } = process;
+  const isTerminal = stdout.isTTY === true;
+  return {
+    isTerminal,
+    hasColors: isTerminal && stdout.hasColors(),
+    get columns() {
+      return stdout.columns ?? 120;
+    },
+    get rows() {
+      return stdout.rows ?? 40;
+    },
+    result: (text) => stdout.write(`${text}\n`),
+    note: (text) => stderr.write(`${text}\n`),
+  };
+}
+
+/** Colours that carry a meaning; each also has a word, so nothing is said by colour alone. */
+export type Tone = "good" | "busy" | "bad" | "dim" | "plain";
+
+const TONES: Readonly<Record<Tone, string>> = {
+  good: "\u001b[32m",
+  busy: "\u001b[33m",
+  bad: "\u001b[31m",
+  dim: "\u001b[2m",
+  plain: "",
+};
+
+/** Paints a text, when there are colours. */
+export function paint(output: Pick<Output, "hasColors">, tone: Tone, text: string): string {
+  return output.hasColors && tone !== "plain" ? `${TONES[tone]}${text}\u001b[0m` : text;
+}
+
+/** One cell of a table. */
+export interface Cell {
+  readonly text: string;
+  readonly tone?: Tone;
+  readonly isRight?: boolean;
+}
+
+/**
+ * Lines of a table, headings first; columns as wide as their widest cell, the last one cut to the terminal.
+ * Control characters in a cell (a hostile symbol name) are shown as `?`.
+ */
+export function tableLines(
+  output: Pick<Output, "hasColors" | "columns" | "isTerminal">,
+  headings: readonly string[],
+  rows: readonly (readonly Cell[])[],
+): string[] {
+  const cells = [
+    headings.map((text): Cell => ({ text, tone: "dim" })),
+    ...rows.map((row) => row.map((cell) => ({ ...cell, text: printable(cell.text) }))),
+  ];
+  const widths = headings.map((_, column) =>
+    Math.max(...cells.map((row) => displayWidth(row[column]?.text ?? ""))),
+  );
+  return cells.map((row) => {
+    let used = 0;
+    const parts = row.map((cell, column) => {
+      const isLast = column === headings.length - 1;
+      const room = output.isTerminal
+        ? Math.max(8, output.columns - used - 1)
+        : Number.MAX_SAFE_INTEGER;
+      const text = isLast ? cutTo(cell.text, room) : cell.text;
+      const width = isLast ? displayWidth(text) : (widths[column] ?? 0);
+      used += width + 2;
+      const pad = " ".repeat(Math.max(0, width - displayWidth(text)));
+      const painted = paint(output, cell.tone ?? "plain", text);
+      return cell.isRight ? pad + painted : painted + (isLast ? "" : pad);
+    });
+    return parts.join("  ").trimEnd();
+  });
+}
+
+function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?");
+}
+
+/** Columns that a text takes on a terminal: CJK takes two a character. */
+function displayWidth(text: string): number {
+  let width = 0;
+  for (const character of text) width += WIDE.test(character) ? 2 : 1;
+  return width;
+}
+
+const WIDE =
+  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/;
+
+function cutTo(text: string, room: number): string {
+  if (displayWidth(text) <= room) return text;
+  let cut = "";
+  for (const character of text) {
+    if (displayWidth(cut) + displayWidth(character) >= room) break;
+    cut += character;
+  }
+  return `${cut}…`;
+}
+
+/** A screen that is drawn again and again at the same place; plain terminals and files get nothing of it. */
+export class Screen {
+  readonly #output: Output;
+  #drawnLines = 0;
+
+  constructor(output: Output) {
+    this.#output = output;
+  }
+
+  /** Draws the lines over the ones drawn before, cut to the height of the terminal. */
+  draw(lines: readonly string[]): void {
+    const shown = lines.slice(0, Math.max(1, this.#output.rows - 1));
+    const up = this.#drawnLines > 0 ? `\u001b[${this.#drawnLines}F` : "";
+    const text = shown.map((line) => `${line}\u001b[K`).join("\n");
+    this.#output.result(`${up}${text}\u001b[J`);
+    this.#drawnLines = shown.length;
+  }
+}
+
+/** A duration for people: `1.2 s`, `3 min`, `5 h`, `2 d`. */
+export function duration(ms: number): string {
+  if (ms < 10_000) return `${(ms / 1_000).toFixed(1)} s`;
+  if (ms < 120_000) return `${Math.round(ms / 1_000)} s`;
+  if (ms < 2 * 3_600_000) return `${Math.round(ms / 60_000)} min`;
+  return ms < 72 * 3_600_000
+    ? `${Math.round(ms / 3_600_000)} h`
+    : `${Math.round(ms / 86_400_000)} d`;
+}
+
+/** An instant for people: UTC, to the second. */
+export function instant(timeMs: number): string {
+  return new Date(timeMs).toISOString().slice(0, 19).replace("T", " ");
+}

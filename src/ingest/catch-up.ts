@@ -1,0 +1,114 @@
+import type { RequestPriority } from "../core/budget.ts";
+import type { Candle } from "../core/candle.ts";
+import { type CloseClock, type DueFetch, POLL_DELAY_MS } from "../core/close-clock.ts";
+import type { Recorder } from "../core/events.ts";
+import { judgeRows, SETTLE_MS } from "../core/finality.ts";
+import { absentGaps } from "../core/gaps.ts";
+import type { HistoryPage, HistorySource } from "../core/ports.ts";
+import type { Series } from "../core/series.ts";
+import { cellOf, countOpenTimes, nextOpenTime, openTimeAt } from "../core/timeframe.ts";
+import type { Intake } from "./intake.ts";
+import type { Writer } from "./writer.ts";
+
+/** What fetching needs. */
+export interface CatchUpOptions {
+  readonly history: HistorySource;
+  readonly closeClock: CloseClock;
+  readonly intake: Intake;
+  readonly writer: Writer;
+  readonly record: Recorder;
+  /** Open time of the first candle that the exchange has of a series; asked for once. */
+  readonly firstOpenTime: (series: Series, signal: AbortSignal) => Promise<number | undefined>;
+  /** Exchange time, epoch ms. */
+  readonly exchangeNow: () => number;
+}
+
+/** What a fetch brought. */
+export interface CatchUpResult {
+  /** Open times of the closed candles with trades in the answer, ascending. */
+  readonly tradedOpenTimes: readonly number[];
+  /** False when what was due is still not there. */
+  readonly isDone: boolean;
+}
+
+/** Pages of one turn: a series that is years behind gives way to the others after so many. */
+const PAGES_PER_TURN = 10;
+
+/**
+ * Fetches by REST what the close clock says is due for one series, up to the candle that still forms.
+ * Where the exchange itself moved on without a candle, the stretch goes into the gap ledger.
+ * @throws {BlackTradeError} E_SOURCE_*; what came before stays
+ */
+export async function catchUp(
+  { history, closeClock, intake, writer, record, firstOpenTime, exchangeNow }: CatchUpOptions,
+  due: DueFetch,
+  priority: RequestPriority,
+  signal: AbortSignal,
+): Promise<CatchUpResult> {
+  const { series } = due;
+  const began = closeClock.nextOf(series);
+  let receivedCount = 0;
+  const tradedOpenTimes: number[] = [];
+  let pages = 0;
+  for await (const page of history.candles(
+    series,
+    { from: due.from, to: Number.MAX_SAFE_INTEGER },
+    signal,
+    priority,
+  )) {
+    await writer.room(signal);
+    await takePage(page);
+    pages += 1;
+    if (pages === PAGES_PER_TURN) break;
+  }
+  if (receivedCount > 0)
+    record({ kind: "fetched", series, cause: due.cause, candleCount: receivedCount });
+  const dueOpen = nextOpenTime(series.timeframe, closeClock.nextOf(series)) + POLL_DELAY_MS;
+  const hasMoved = closeClock.nextOf(series) > began;
+  return { tradedOpenTimes, isDone: hasMoved || (pages > 0 && exchangeNow() < dueOpen) };
+
+  async function takePage(page: HistoryPage): Promise<void> {
+    const judged = judgeRows(series.timeframe, page.rows, page.askedTime);
+    for (const row of [...judged.settled, ...judged.early]) {
+      if (row.tradeCount > 0) tradedOpenTimes.push(row.openTime);
+      if (isNew(row)) receivedCount += 1;
+    }
+    for (const row of judged.settled) intake.take(series, row, page.source, page.askedTime);
+    for (const row of judged.early) {
+      // Read again too soon, it is known and still not settled.
+      if (isNew(row)) intake.take(series, row, "rest-early", page.askedTime);
+    }
+    const [firstEarly] = judged.early;
+    closeClock.settled(
+      series,
+      firstEarly && {
+        openTime: firstEarly.openTime,
+        settleTime: nextOpenTime(series.timeframe, firstEarly.openTime) + SETTLE_MS,
+      },
+    );
+    await explainHoles(page, judged);
+  }
+
+  function isNew({ openTime }: Candle): boolean {
+    return closeClock.missingIn(series, cellOf(series.timeframe, openTime)).length > 0;
+  }
+
+  /** What lies before the last row of the answer, was asked for and did not come, the exchange does not have. */
+  async function explainHoles(
+    page: HistoryPage,
+    { settled, early, forming }: ReturnType<typeof judgeRows>,
+  ): Promise<void> {
+    const newest = forming[0] ?? early.at(-1) ?? settled.at(-1);
+    if (newest === undefined) return;
+    const end = openTimeAt(series.timeframe, newest.openTime);
+    const holes = closeClock.missingIn(series, { from: page.range.from, to: end });
+    if (holes.length === 0) return;
+    const listed = await firstOpenTime(series, signal);
+    for (const gap of holes.flatMap((hole) => absentGaps(series, hole, page.askedTime, listed))) {
+      if (!writer.explain(gap)) return;
+      closeClock.explained(series, gap.range);
+      const missing = countOpenTimes(series.timeframe, gap.range);
+      record({ kind: "gapFound", series, range: gap.range, reason: gap.reason, missing });
+    }
+  }
+}

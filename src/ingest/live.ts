@@ -1,0 +1,290 @@
+import { CloseClock, type DueFetch, STREAM_GRACE_MS } from "../core/close-clock.ts";
+import { BlackTradeError, messageOf } from "../core/errors.ts";
+import type { Recorder } from "../core/events.ts";
+import type { ExchangeTime } from "../core/exchange-time.ts";
+import type {
+  Clock,
+  GapStore,
+  HistorySource,
+  LiveEvent,
+  LiveSource,
+  SeriesReport,
+  Watermark,
+} from "../core/ports.ts";
+import { type Series, seriesKey } from "../core/series.ts";
+import { nextOpenTime, nominalMs } from "../core/timeframe.ts";
+import { catchUp } from "./catch-up.ts";
+import { healGap } from "./heal.ts";
+import { Intake } from "./intake.ts";
+import { Wakeup } from "./wakeup.ts";
+import type { Writer } from "./writer.ts";
+
+/** What live ingestion needs. */
+export interface LiveOptions {
+  readonly watermarks: readonly Watermark[];
+  /** Absent in polling mode: the same loop without a stream. */
+  readonly live?: LiveSource;
+  readonly history: HistorySource;
+  readonly gaps: GapStore;
+  readonly writer: Writer;
+  readonly clock: Clock;
+  readonly exchangeTime: ExchangeTime;
+  readonly record: Recorder;
+  /** Exchange time until which no request may be sent; 0 when there is no hold. */
+  readonly heldUntil: () => number;
+}
+
+/** Fetches under way at once: candles that are due now, and series that are far behind. */
+const LIVE_LANES = 16;
+const BULK_LANES = 4;
+/** A series further behind than one full answer of REST goes to the slow lanes. */
+const BULK_CANDLES = 1_000;
+/** Gaps asked for at once, and how often the ledger is looked at. */
+const HEAL_BATCH = 8;
+const HEAL_INTERVAL_MS = 5_000;
+/** The close clock is looked at no more often than this, and no less often than that. */
+const MIN_TICK_MS = 50;
+const MAX_TICK_MS = 1_000;
+/** Closes in a row that REST had and the stream did not bring before the stream counts as dead for a series. */
+const MISSES_BEFORE_RESUBSCRIBE = 2;
+
+/**
+ * Live ingestion of a set of series: a stream when there is one, the close clock, catching up, healing.
+ * One instance is one run; {@link run} goes on until it is aborted and never throws for anything outside this process.
+ */
+export class Live {
+  readonly #options: LiveOptions;
+  readonly #closeClock = new CloseClock();
+  readonly #intake: Intake;
+  readonly #series: readonly Series[];
+  readonly #tick = new Wakeup();
+  readonly #misses = new Map<string, number>();
+  readonly #catchingUp = new Set<string>();
+  /** What goes wrong, by series; the fault of one request says nothing about the others. */
+  readonly #problems = new Map<string, string>();
+  /** Why no stream carries a series, and since when (exchange time) one does. */
+  readonly #linkProblems = new Map<string, string>();
+  readonly #streamedSince = new Map<string, number>();
+  /** Newest candle that the stream closed, and newest that it should have and did not; open times. */
+  readonly #closedByStream = new Map<string, number>();
+  readonly #missedByStream = new Map<string, number>();
+  readonly #firstOpenTimes = new Map<string, Promise<number | undefined>>();
+  readonly #lanes = { live: 0, bulk: 0 };
+
+  constructor(options: LiveOptions) {
+    this.#options = options;
+    this.#intake = new Intake(options.writer, this.#closeClock);
+    this.#series = options.watermarks.map(({ series }) => series);
+    for (const watermark of options.watermarks) {
+      this.#closeClock.track(watermark.series, watermark.next);
+      options.writer.track(watermark);
+    }
+  }
+
+  /** Ingests until `signal` is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#follow(signal), this.#keepTime(signal), this.#heal(signal)]);
+  }
+
+  /** State of every series as this process sees it. */
+  reports(): SeriesReport[] {
+    return this.#series.map((series) => {
+      const isStreamed = this.#closeClock.isStreamed(series);
+      const key = seriesKey(series);
+      const problem = this.#problems.get(key) ?? this.#linkProblems.get(key);
+      return {
+        series,
+        mode: this.#options.live === undefined ? "polling" : "websocket",
+        isStreamed,
+        isCatchingUp: this.#catchingUp.has(key),
+        ...(problem === undefined ? {} : { problem }),
+      };
+    });
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
+    const { live, record } = this.#options;
+    if (live === undefined) return;
+    for await (const events of live.stream(this.#series, signal)) {
+      let closedCount = 0;
+      let formingCount = 0;
+      for (const event of events) {
+        if (event.kind !== "candle") this.#takeLink(event);
+        else if (event.isClosed) {
+          closedCount += 1;
+          this.#closed(event.series, event.candle.openTime);
+          this.#intake.take(event.series, event.candle, "stream", event.eventTime);
+        } else {
+          formingCount += 1;
+          if (!this.#closeClock.isStreamed(event.series)) this.#linkUp(event.series);
+        }
+      }
+      record({ kind: "received", closedCount, formingCount });
+      if (closedCount > 0) this.#tick.wake();
+    }
+  }
+
+  #takeLink(event: Exclude<LiveEvent, { kind: "candle" }>): void {
+    for (const series of event.series) {
+      this.#misses.delete(seriesKey(series));
+      if (event.kind === "connected") this.#linkUp(series);
+      else this.#linkDown(series, event.reason);
+    }
+    this.#tick.wake();
+  }
+
+  #linkUp(series: Series): void {
+    const key = seriesKey(series);
+    this.#closeClock.setStreamed(series, true);
+    this.#streamedSince.set(key, this.#now());
+    this.#linkProblems.delete(key);
+  }
+
+  #linkDown(series: Series, reason: string): void {
+    this.#closeClock.setStreamed(series, false);
+    this.#linkProblems.set(seriesKey(series), `${reason}; candles come by REST meanwhile`);
+  }
+
+  /** Data came, and only that proves a subscription. */
+  #closed(series: Series, openTime: number): void {
+    const key = seriesKey(series);
+    this.#misses.delete(key);
+    this.#closedByStream.set(key, openTime);
+    if (!this.#closeClock.isStreamed(series)) this.#linkUp(series);
+  }
+
+  /** The close clock's loop: asks REST for what is due. */
+  async #keepTime(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    while (!signal.aborted) {
+      const now = this.#now();
+      let waitMs = MAX_TICK_MS;
+      if (now < this.#options.heldUntil()) {
+        waitMs = Math.min(waitMs, this.#options.heldUntil() - now);
+      } else {
+        const due = this.#closeClock.takeDue(now, (fetch) => this.#takeLane(fetch, now));
+        for (const fetch of due) void this.#fetch(fetch, signal);
+        const nextDue = this.#closeClock.nextDueTime();
+        if (nextDue !== undefined) waitMs = Math.min(waitMs, nextDue - now);
+      }
+      const sleeper = new AbortController();
+      const any = AbortSignal.any([signal, sleeper.signal]);
+      await Promise.race([
+        clock.sleep(Math.max(MIN_TICK_MS, waitMs), any).catch(() => undefined),
+        this.#tick.wait(any),
+      ]);
+      sleeper.abort();
+    }
+  }
+
+  #isBulk(fetch: DueFetch, now: number): boolean {
+    return (now - fetch.from) / nominalMs(fetch.series.timeframe) > BULK_CANDLES;
+  }
+
+  #takeLane(fetch: DueFetch, now: number): boolean {
+    const lane = this.#isBulk(fetch, now) ? "bulk" : "live";
+    if (this.#lanes[lane] >= (lane === "bulk" ? BULK_LANES : LIVE_LANES)) return false;
+    this.#lanes[lane] += 1;
+    return true;
+  }
+
+  async #fetch(fetch: DueFetch, signal: AbortSignal): Promise<void> {
+    const { record } = this.#options;
+    const { series } = fetch;
+    const key = seriesKey(series);
+    const isBulk = this.#isBulk(fetch, this.#now());
+    if (isBulk) this.#catchingUp.add(key);
+    try {
+      const { tradedOpenTimes, isDone } = await catchUp(
+        {
+          ...this.#options,
+          closeClock: this.#closeClock,
+          intake: this.#intake,
+          firstOpenTime: (one, abort) => this.#firstOpenTime(one, abort),
+          exchangeNow: () => this.#now(),
+        },
+        fetch,
+        isBulk ? "bulk" : "live",
+        signal,
+      );
+      this.#problems.delete(key);
+      this.#closeClock.answered(fetch, isDone ? "done" : "absent", this.#now());
+      this.#checkStream(series, tradedOpenTimes);
+    } catch (error) {
+      this.#closeClock.answered(fetch, "failed", this.#now());
+      if (!signal.aborted) {
+        this.#problems.set(key, messageOf(error));
+        const code = error instanceof BlackTradeError ? error.code : "E_SOURCE_UNREACHABLE";
+        record({ kind: "fetchFailed", series, code, reason: messageOf(error) });
+      }
+    } finally {
+      this.#lanes[isBulk ? "bulk" : "live"] -= 1;
+      if (!this.#isBulk({ ...fetch, from: this.#closeClock.nextOf(series) }, this.#now())) {
+        this.#catchingUp.delete(key);
+      }
+      this.#tick.wake();
+    }
+  }
+
+  #firstOpenTime(series: Series, signal: AbortSignal): Promise<number | undefined> {
+    const key = seriesKey(series);
+    const known = this.#firstOpenTimes.get(key);
+    if (known !== undefined) return known;
+    const asked = this.#options.history.firstOpenTime(series, signal);
+    this.#firstOpenTimes.set(key, asked);
+    asked.catch(() => this.#firstOpenTimes.delete(key));
+    return asked;
+  }
+
+  /**
+   * REST had candles with trades: did the stream bring them? A stream that misses several in a row is silent, or was
+   * never subscribed. Silence alone proves nothing, for thin pairs are silent for minutes.
+   */
+  #checkStream(series: Series, tradedOpenTimes: readonly number[]): void {
+    const { live, record } = this.#options;
+    const key = seriesKey(series);
+    if (live === undefined || !this.#closeClock.isStreamed(series)) return;
+    const seen = Math.max(this.#closedByStream.get(key) ?? 0, this.#missedByStream.get(key) ?? 0);
+    const since = this.#streamedSince.get(key) ?? 0;
+    const missed = tradedOpenTimes.filter((openTime) => {
+      const endTime = nextOpenTime(series.timeframe, openTime);
+      return openTime > seen && endTime > since && endTime + STREAM_GRACE_MS <= this.#now();
+    });
+    const newest = missed.at(-1);
+    if (newest === undefined) return;
+    this.#missedByStream.set(key, newest);
+    record({ kind: "missedByStream", series, count: missed.length });
+    const misses = (this.#misses.get(key) ?? 0) + missed.length;
+    this.#misses.set(key, misses);
+    if (misses < MISSES_BEFORE_RESUBSCRIBE) return;
+    this.#misses.delete(key);
+    this.#linkDown(series, "the WebSocket is silent for this series");
+    live.resubscribe([series]);
+  }
+
+  /** Asks again for what the ledger says is missing, in its own time. */
+  async #heal(signal: AbortSignal): Promise<void> {
+    const { clock, gaps, record, heldUntil } = this.#options;
+    while (!signal.aborted) {
+      try {
+        await clock.sleep(HEAL_INTERVAL_MS, signal);
+        if (this.#now() < heldUntil()) continue;
+        for (const gap of await gaps.due(this.#series, this.#now(), HEAL_BATCH)) {
+          await healGap({ ...this.#options, intake: this.#intake }, gap, signal).catch((error) => {
+            if (signal.aborted) return;
+            const code = error instanceof BlackTradeError ? error.code : "E_SOURCE_UNREACHABLE";
+            record({ kind: "fetchFailed", series: gap.series, code, reason: messageOf(error) });
+          });
+          if (this.#now() < heldUntil()) break;
+        }
+      } catch (error) {
+        // The database is away: the writer says so; the ledger waits.
+        if (!(error instanceof BlackTradeError) && !signal.aborted) throw error;
+      }
+    }
+  }
+
+  #now(): number {
+    return this.#options.exchangeTime.now(this.#options.clock.monotonic());
+  }
+}

@@ -1,0 +1,289 @@
+import { backoffDelay } from "../core/backoff.ts";
+import type { WeightBudget } from "../core/budget.ts";
+import { BlackTradeError, messageOf } from "../core/errors.ts";
+import type { Recorder } from "../core/events.ts";
+import type { ExchangeTime } from "../core/exchange-time.ts";
+import type {
+  BanStore,
+  CandleStore,
+  Clock,
+  GapStore,
+  HistorySource,
+  LiveSource,
+  Market,
+  MarketSource,
+  RunStore,
+  SeriesReport,
+  StatusStore,
+} from "../core/ports.ts";
+import { type Series, seriesKey } from "../core/series.ts";
+import { HEARTBEAT_MS, type SeriesStatus, seriesStatus } from "../core/status.ts";
+import { openTimeAt, type Timeframe } from "../core/timeframe.ts";
+import { Live } from "./live.ts";
+import { Writer } from "./writer.ts";
+
+/** Everything that a run of ingestion meets. */
+export interface IngestOptions {
+  readonly exchange: string;
+  readonly series: readonly Series[];
+  readonly mode: "websocket" | "polling";
+  readonly host: string;
+  readonly pid: number;
+  /** History wanted of a series that is new, ms back from now. */
+  readonly historyMs: (timeframe: Timeframe) => number;
+  readonly live: LiveSource;
+  readonly source: HistorySource & MarketSource;
+  readonly store: CandleStore & GapStore & BanStore & RunStore & StatusStore;
+  /** Throws E_SOURCE_SYMBOL when a configured symbol is not listed. */
+  readonly checkSymbols: (markets: readonly Market[]) => void;
+  readonly clock: Clock;
+  readonly exchangeTime: ExchangeTime;
+  readonly budget: WeightBudget;
+  readonly random: () => number;
+  readonly record: Recorder;
+}
+
+/** What a run did. */
+export interface IngestSummary {
+  /** Rows that were new or replaced another. */
+  readonly storedCount: number;
+  /** Closed candles that the database did not take before the stop; the next start fetches them again. */
+  readonly pendingCount: number;
+}
+
+const TIME_SYNC_MS = 60_000;
+const MARKETS_REFRESH_MS = 10 * 60_000;
+/** How long a stop may spend on writing what waits. */
+const DRAIN_MS = 10_000;
+const START_RETRY = { baseMs: 1_000, capMs: 30_000 };
+
+/**
+ * Ingests until `signal` is aborted: takes the database, waits for the exchange, follows and heals, and stops cleanly.
+ * An exchange that cannot be reached is waited for; an unknown symbol, or another ingester, is not.
+ * @throws {BlackTradeError} E_DB_BUSY, E_SOURCE_SYMBOL, or the database's refusal at the start
+ */
+export async function ingest(options: IngestOptions, signal: AbortSignal): Promise<IngestSummary> {
+  const { store, record, series, mode, host, pid } = options;
+  await store.begin({ mode, host, pid }, series);
+  record({ kind: "started", mode, seriesCount: series.length });
+  try {
+    await obeyStoredBan(options);
+    return await new Run(options).run(signal);
+  } finally {
+    await store.end();
+  }
+}
+
+/** A ban outlives the process that earned it: the exchange does not know about restarts. */
+async function obeyStoredBan(options: IngestOptions): Promise<void> {
+  const { store, exchange, exchangeTime, budget, clock, record } = options;
+  const ban = await store.load(exchange);
+  if (ban === undefined) return;
+  // The database's clock stands in for the exchange's, which must not be asked now.
+  exchangeTime.observeEvent(ban.untilTime - ban.remainingMs, clock.monotonic());
+  budget.hold(ban.untilTime);
+  record({
+    kind: "held",
+    httpStatus: ban.httpStatus,
+    untilTime: ban.untilTime,
+    reason: "hold of an earlier run",
+  });
+}
+
+class Run {
+  readonly #options: IngestOptions;
+  readonly #writer: Writer;
+  #live: Live | undefined;
+  #problem: string | undefined;
+  #halted = new Map<string, string>();
+  readonly #reported = new Map<string, string>();
+  readonly #told = new Map<string, SeriesStatus>();
+
+  constructor(options: IngestOptions) {
+    this.#options = options;
+    const { store, clock, random, record } = options;
+    this.#writer = new Writer({
+      store,
+      clock,
+      random,
+      record,
+      exchangeNow: () => this.#now() ?? 0,
+    });
+  }
+
+  async run(signal: AbortSignal): Promise<IngestSummary> {
+    const stop = new AbortController();
+    const all = AbortSignal.any([signal, stop.signal]);
+    const parts = [
+      this.#ingest(all),
+      this.#writer.run(all),
+      this.#every("status report", HEARTBEAT_MS / 2, all, () => this.#report()),
+    ];
+    try {
+      await Promise.all(parts);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      stop.abort();
+      await Promise.allSettled(parts);
+    }
+    const pendingCount = await this.#drain();
+    const summary = { storedCount: this.#writer.storedCount, pendingCount };
+    this.#options.record({ kind: "stopped", ...summary });
+    return summary;
+  }
+
+  async #ingest(signal: AbortSignal): Promise<void> {
+    const { store, series, historyMs, source, mode, record } = this.#options;
+    const markets = await this.#reachExchange(signal);
+    if (markets === undefined) return;
+    this.#takeMarkets(markets);
+    const now = this.#now() ?? 0;
+    const watermarks = await store.want(
+      series.map((one) => ({
+        series: one,
+        wantedFrom: openTimeAt(one.timeframe, now - historyMs(one.timeframe)),
+      })),
+      now,
+    );
+    const { live, ...rest } = this.#options;
+    this.#live = new Live({
+      ...rest,
+      ...(mode === "websocket" ? { live } : {}),
+      watermarks,
+      history: source,
+      gaps: store,
+      writer: this.#writer,
+      heldUntil: () => this.#options.budget.heldUntil,
+    });
+    await Promise.all([
+      this.#live.run(signal),
+      this.#every("exchange time", TIME_SYNC_MS, signal, () => this.#syncTime(signal)),
+      this.#every("symbol list", MARKETS_REFRESH_MS, signal, async () =>
+        this.#takeMarkets(await source.markets(signal)),
+      ),
+    ]);
+    record({ kind: "queueSize", size: this.#writer.size });
+  }
+
+  /** Tries until the exchange has said its time and its symbols. @returns undefined when aborted first */
+  async #reachExchange(signal: AbortSignal): Promise<readonly Market[] | undefined> {
+    const { source, clock, random, record, checkSymbols, budget } = this.#options;
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      try {
+        const heldMs = budget.heldUntil - (this.#now() ?? 0);
+        if (heldMs > 0) await clock.sleep(heldMs, signal);
+        await this.#syncTime(signal);
+        const markets = await source.markets(signal);
+        checkSymbols(markets);
+        this.#problem = undefined;
+        return markets;
+      } catch (error) {
+        if (signal.aborted) return undefined;
+        if (!(error instanceof BlackTradeError) || error.code === "E_SOURCE_SYMBOL") throw error;
+        this.#problem = messageOf(error);
+        record({ kind: "troubled", what: "start", code: error.code, reason: error.message });
+        const retryMs = START_RETRY.baseMs + backoffDelay(START_RETRY, attempt, random());
+        await clock.sleep(retryMs, signal).catch(() => undefined);
+      }
+    }
+    return undefined;
+  }
+
+  async #syncTime(signal: AbortSignal): Promise<void> {
+    const { source, exchangeTime, clock, record } = this.#options;
+    await source.syncTime(signal);
+    record({
+      kind: "clockSynced",
+      offsetMs: exchangeTime.now(clock.monotonic()) - clock.now(),
+      errorMs: exchangeTime.errorMs,
+    });
+  }
+
+  #takeMarkets(markets: readonly Market[]): void {
+    const wanted = new Set(this.#options.series.map(({ symbol }) => symbol));
+    const listed = new Map(markets.map((market) => [market.symbol, market]));
+    this.#halted = new Map(
+      [...wanted].flatMap((symbol): [string, string][] => {
+        const market = listed.get(symbol);
+        if (market === undefined) return [[symbol, "not listed any more"]];
+        return market.isTrading ? [] : [[symbol, market.status]];
+      }),
+    );
+  }
+
+  /** Writes what changed, gives a sign of life, and tells what became of the statuses. */
+  async #report(): Promise<void> {
+    const { store, series, mode, record } = this.#options;
+    const reports =
+      this.#live?.reports() ??
+      series.map((one): SeriesReport => {
+        const problem = this.#problem === undefined ? {} : { problem: this.#problem };
+        return { series: one, mode, isStreamed: false, isCatchingUp: false, ...problem };
+      });
+    const changed: SeriesReport[] = [];
+    for (const report of reports) {
+      const haltedStatus = this.#halted.get(report.series.symbol);
+      const full = haltedStatus === undefined ? report : { ...report, haltedStatus };
+      const text = JSON.stringify({ ...full, series: undefined });
+      if (this.#reported.get(seriesKey(report.series)) === text) continue;
+      this.#reported.set(seriesKey(report.series), text);
+      changed.push(full);
+    }
+    try {
+      await store.report(changed, this.#now());
+    } catch (error) {
+      for (const { series: one } of changed) this.#reported.delete(seriesKey(one));
+      throw error;
+    }
+    const { run, series: facts } = await store.facts();
+    for (const one of facts) {
+      if (!one.isConfigured) continue;
+      const status = seriesStatus(one, run);
+      const before = this.#told.get(seriesKey(one.series));
+      this.#told.set(seriesKey(one.series), status);
+      if (before?.word === status.word) continue;
+      const { word: to, reason } = status;
+      record({ kind: "statusChanged", series: one.series, from: before?.word, to, reason });
+    }
+  }
+
+  /** Repeats `act`; its failures are the affair of whoever shows status, and the next turn tries again. */
+  async #every(
+    what: string,
+    intervalMs: number,
+    signal: AbortSignal,
+    act: () => Promise<void>,
+  ): Promise<void> {
+    const { clock, record } = this.#options;
+    while (!signal.aborted) {
+      try {
+        await clock.sleep(intervalMs, signal);
+        await act();
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!(error instanceof BlackTradeError)) throw error;
+        record({ kind: "troubled", what, code: error.code, reason: error.message });
+      }
+    }
+  }
+
+  async #drain(): Promise<number> {
+    const { clock } = this.#options;
+    const deadline = new AbortController();
+    const timer = new AbortController();
+    void clock.sleep(DRAIN_MS, timer.signal).then(
+      () => deadline.abort(),
+      () => undefined,
+    );
+    const pendingCount = await this.#writer.drain(deadline.signal);
+    timer.abort();
+    await this.#report().catch(() => undefined);
+    return pendingCount;
+  }
+
+  #now(): number | undefined {
+    const { exchangeTime, clock } = this.#options;
+    return exchangeTime.isKnown ? exchangeTime.now(clock.monotonic()) : undefined;
+  }
+}

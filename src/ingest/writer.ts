@@ -1,0 +1,346 @@
+import { type BackoffPolicy, backoffDelay } from "../core/backoff.ts";
+import { Contiguity } from "../core/close-clock.ts";
+import { BlackTradeError, messageOf } from "../core/errors.ts";
+import type { Recorder, WrittenCandle } from "../core/events.ts";
+import { candleKey, compareVersions, sameValues, type VersionedCandle } from "../core/finality.ts";
+import { type Gap, rejectedGap, shedGap } from "../core/gaps.ts";
+import type { CandleStore, Clock, GapStore, Watermark } from "../core/ports.ts";
+import { mergeRanges, type TimeRange } from "../core/range.ts";
+import { type Series, seriesKey } from "../core/series.ts";
+import { cellOf } from "../core/timeframe.ts";
+import type { Rejection } from "../core/validate.ts";
+import { Wakeup } from "./wakeup.ts";
+
+/** What a writer needs. */
+export interface WriterOptions {
+  readonly store: CandleStore & GapStore;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly record: Recorder;
+  /** Exchange time, epoch ms: what the latency of a commit is measured with. */
+  readonly exchangeNow: () => number;
+  /** Candles that may wait; beyond it new ones are shed. */
+  readonly capacity?: number;
+}
+
+/** About 60 MB of waiting candles: every close of 24,000 streams four times over. */
+const DEFAULT_CAPACITY = 100_000;
+/** Rows of one transaction: large enough to be fast, small enough that a retry is cheap. */
+const MAX_BATCH = 5_000;
+const RETRY: BackoffPolicy = { baseMs: 250, capMs: 10_000 };
+/** Bound of refusals and ledger entries that wait for the database. */
+const MAX_NOTES = 10_000;
+
+interface Refusal {
+  readonly candle: VersionedCandle;
+  readonly rejection: Rejection;
+}
+
+/**
+ * Writes what has gathered as soon as the previous write has returned: one candle when it is quiet, thousands when a
+ * burst closes. Everything that ingestion puts into the database about candles passes here in order, so that a
+ * watermark never promises what is not there: ledger entries go first, then rows and watermarks in one transaction.
+ * A write that fails is repeated until it succeeds; the version rule makes a repeat harmless.
+ */
+export class Writer {
+  readonly #options: WriterOptions;
+  readonly #capacity: number;
+  readonly #pending = new Map<string, VersionedCandle>();
+  /** Per series what has been handed to the database, in batches that are repeated until they are committed. */
+  readonly #handed = new Map<string, Contiguity>();
+  readonly #seriesByKey = new Map<string, Series>();
+  /** Series whose watermark moved without a candle. */
+  readonly #moved = new Map<string, Series>();
+  #gaps: Gap[] = [];
+  #refusals: Refusal[] = [];
+  /** Candles that lost against a pending version of themselves; told with the next batch. */
+  #merged: WrittenCandle[] = [];
+  /** Stretches dropped for want of room, on their way into the ledger: one range a series while the flood lasts. */
+  readonly #shed = new Map<
+    string,
+    { series: Series; ranges: readonly TimeRange[]; count: number }
+  >();
+  readonly #work = new Wakeup();
+  readonly #room = new Wakeup();
+  #inFlight = 0;
+  #storedCount = 0;
+  /** Candles ever taken in and ever finished; a flush waits for the second to reach the first. */
+  #takenCount = 0;
+  #finishedCount = 0;
+  readonly #finished = new Wakeup();
+
+  constructor(options: WriterOptions) {
+    this.#options = options;
+    this.#capacity = options.capacity ?? DEFAULT_CAPACITY;
+  }
+
+  /** Candles that wait or are being written. */
+  get size(): number {
+    return this.#pending.size + this.#inFlight;
+  }
+
+  /** Rows that were new or replaced another since the start. */
+  get storedCount(): number {
+    return this.#storedCount;
+  }
+
+  /** Says from where on a series is written, so that its watermark can be kept. */
+  track({ series, next }: Watermark): void {
+    this.#handed.set(seriesKey(series), new Contiguity(series, next));
+    this.#seriesByKey.set(seriesKey(series), series);
+  }
+
+  /**
+   * Takes a closed, valid candle.
+   * @returns `shed` when there was no room: its stretch goes into the ledger instead, to be fetched later
+   */
+  offer(candle: VersionedCandle): "taken" | "shed" {
+    const key = candleKey(candle);
+    const waiting = this.#pending.get(key);
+    if (waiting !== undefined) {
+      const wins = compareVersions(candle, waiting) > 0;
+      const outcome = sameValues(candle.candle, waiting.candle) ? "identical" : "superseded";
+      this.#merged.push({ series: candle.series, openTime: candle.candle.openTime, outcome });
+      if (wins) this.#pending.set(key, candle);
+      return "taken";
+    }
+    if (this.#pending.size >= this.#capacity) {
+      const { series } = candle;
+      const entry = this.#shed.get(seriesKey(series));
+      const cell = cellOf(series.timeframe, candle.candle.openTime);
+      this.#shed.set(seriesKey(series), {
+        series,
+        ranges: mergeRanges([...(entry?.ranges ?? []), cell]),
+        count: (entry?.count ?? 0) + 1,
+      });
+      return "shed";
+    }
+    this.#pending.set(key, candle);
+    this.#takenCount += 1;
+    this.#work.wake();
+    return "taken";
+  }
+
+  /**
+   * Enters a stretch without candles into the ledger; the watermark may then pass it.
+   * @returns false when there is no room: the stretch stays unexplained for now
+   */
+  explain(gap: Gap): boolean {
+    if (this.#gaps.length >= MAX_NOTES) return false;
+    this.#gaps.push(gap);
+    this.#work.wake();
+    return true;
+  }
+
+  /**
+   * Puts a refused candle where users can list it.
+   * @returns false when there is no room: the candle must be asked for again
+   */
+  refuse(candle: VersionedCandle, rejection: Rejection): boolean {
+    if (this.#refusals.length >= MAX_NOTES) return false;
+    this.#options.record({
+      kind: "quarantined",
+      series: candle.series,
+      openTime: candle.candle.openTime,
+      rejection,
+    });
+    this.#refusals.push({ candle, rejection });
+    this.#work.wake();
+    return true;
+  }
+
+  /** Resolves when at least half the capacity is free: what loads history waits here, the stream never does. */
+  async room(signal: AbortSignal): Promise<void> {
+    while (this.size > this.#capacity / 2) {
+      await this.#room.wait(signal);
+      signal.throwIfAborted();
+    }
+  }
+
+  /** Resolves when everything taken so far is committed. */
+  async flushed(signal: AbortSignal): Promise<void> {
+    const target = this.#takenCount;
+    while (this.#finishedCount < target) {
+      await this.#finished.wait(signal);
+      signal.throwIfAborted();
+    }
+  }
+
+  /**
+   * Writes until `signal` is aborted; then returns after the write under way.
+   * Whatever still waits stays in {@link size}: `drain` writes it.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if (this.#isIdle()) await this.#work.wait(signal);
+      else await this.#writeOnce(signal);
+    }
+  }
+
+  /** Writes what waits, for a stop. Gives up when `signal` is aborted. @returns candles left unwritten */
+  async drain(signal: AbortSignal): Promise<number> {
+    while (!signal.aborted && !this.#isIdle()) await this.#writeOnce(signal);
+    return this.size;
+  }
+
+  #isIdle(): boolean {
+    return (
+      this.#pending.size === 0 &&
+      this.#gaps.length === 0 &&
+      this.#refusals.length === 0 &&
+      this.#shed.size === 0 &&
+      this.#moved.size === 0
+    );
+  }
+
+  async #writeOnce(signal: AbortSignal): Promise<void> {
+    const { store, record, clock } = this.#options;
+    this.#enterShed();
+    const gaps = this.#gaps;
+    const refusals = this.#refusals;
+    const batch = this.#takeBatch();
+    this.#gaps = [];
+    this.#refusals = [];
+    this.#inFlight = batch.length;
+    for (const { series, range } of gaps) {
+      this.#handed.get(seriesKey(series))?.addRange(range);
+      this.#moved.set(seriesKey(series), series);
+    }
+    const watermarks = this.#takeWatermarks(batch);
+
+    const began = clock.monotonic();
+    const done = await this.#insist(signal, async () => {
+      for (const { candle, rejection } of refusals) await store.quarantine(candle, rejection);
+      if (gaps.length > 0) await store.open(gaps);
+      if (batch.length === 0 && watermarks.length === 0)
+        return { outcomes: [], rejections: new Map() };
+      return await store.write(batch, watermarks);
+    });
+    if (done === undefined) {
+      this.#putBack(batch, gaps, refusals);
+      return;
+    }
+    this.#inFlight = 0;
+    this.#finishedCount += batch.length;
+    this.#finished.wake();
+    const exchangeNow = this.#options.exchangeNow();
+    const written = batch.map((candle, index): WrittenCandle => {
+      const outcome = done.outcomes[index] ?? "quarantined";
+      if (outcome === "stored" || outcome === "revised") this.#storedCount += 1;
+      const isLive = candle.source === "stream" || candle.source === "rest-early";
+      return {
+        series: candle.series,
+        openTime: candle.candle.openTime,
+        outcome,
+        ...(isLive && outcome === "stored"
+          ? { latencyMs: exchangeNow - (candle.candle.closeTime + 1) }
+          : {}),
+      };
+    });
+    for (const [index, rejection] of done.rejections) {
+      const candle = batch[index];
+      if (candle === undefined) continue;
+      record({
+        kind: "quarantined",
+        series: candle.series,
+        openTime: candle.candle.openTime,
+        rejection,
+      });
+      // Its cell would be asked for at every deadline for ever; the ledger asks again in its own time.
+      this.#gaps.push(rejectedGap(candle.series, candle.candle.openTime, exchangeNow));
+    }
+    record({
+      kind: "batchWritten",
+      candles: this.#merged.length === 0 ? written : written.concat(this.#merged),
+      tookMs: clock.monotonic() - began,
+    });
+    this.#merged = [];
+    record({ kind: "queueSize", size: this.size });
+    if (this.size <= this.#capacity / 2) {
+      this.#room.wake();
+    }
+  }
+
+  /** Oldest first, so that nothing waits for ever behind a flood. */
+  #takeBatch(): VersionedCandle[] {
+    const batch: VersionedCandle[] = [];
+    for (const [key, candle] of this.#pending) {
+      if (batch.length === MAX_BATCH) break;
+      batch.push(candle);
+      this.#pending.delete(key);
+    }
+    return batch;
+  }
+
+  #takeWatermarks(batch: readonly VersionedCandle[]): Watermark[] {
+    for (const { series, candle } of batch) {
+      const key = seriesKey(series);
+      this.#handed.get(key)?.add(candle.openTime);
+      this.#moved.set(key, series);
+    }
+    const watermarks: Watermark[] = [];
+    for (const [key, series] of this.#moved) {
+      const next = this.#handed.get(key)?.next;
+      if (next !== undefined) watermarks.push({ series, next });
+    }
+    this.#moved.clear();
+    return watermarks;
+  }
+
+  /** Repeats `write` until it succeeds. @returns undefined when `signal` ended it first */
+  async #insist<T>(signal: AbortSignal, write: () => Promise<T>): Promise<T | undefined> {
+    const { clock, random, record } = this.#options;
+    let failedAt: number | undefined;
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const result = await write();
+        if (failedAt !== undefined) {
+          record({ kind: "writeRecovered", afterMs: clock.monotonic() - failedAt });
+        }
+        return result;
+      } catch (error) {
+        failedAt ??= clock.monotonic();
+        const retryMs = backoffDelay(RETRY, attempt, random()) + RETRY.baseMs;
+        record({
+          kind: "writeFailed",
+          reason: messageOf(error),
+          code: error instanceof BlackTradeError ? error.code : "E_DB_FAILED",
+          retryMs,
+          pendingCount: this.size,
+        });
+        if (signal.aborted) return undefined;
+        try {
+          await clock.sleep(retryMs, signal);
+        } catch {
+          return undefined;
+        }
+      }
+    }
+  }
+
+  #putBack(
+    batch: readonly VersionedCandle[],
+    gaps: readonly Gap[],
+    refusals: readonly Refusal[],
+  ): void {
+    this.#inFlight = 0;
+    for (const candle of batch) {
+      const key = candleKey(candle);
+      const newer = this.#pending.get(key);
+      if (newer === undefined || compareVersions(candle, newer) > 0) this.#pending.set(key, candle);
+    }
+    for (const { series } of batch) this.#moved.set(seriesKey(series), series);
+    for (const { series } of gaps) this.#moved.set(seriesKey(series), series);
+    this.#gaps = [...gaps, ...this.#gaps];
+    this.#refusals = [...refusals, ...this.#refusals];
+  }
+
+  #enterShed(): void {
+    const now = this.#options.exchangeNow();
+    for (const { series, ranges, count } of this.#shed.values()) {
+      this.#options.record({ kind: "shed", series, count });
+      for (const range of ranges) this.#gaps.push(shedGap(series, range, now));
+    }
+    this.#shed.clear();
+  }
+}

@@ -1,0 +1,352 @@
+import pg from "pg";
+import { BlackTradeError, messageOf } from "../core/errors.ts";
+import { type DatabaseTarget, parseDatabaseUrl } from "./connection-url.ts";
+import { DeadlineError, sqlStateOf, toDbError } from "./db-errors.ts";
+
+/** A statement that was run, for an echo of all SQL. */
+export interface StatementEcho {
+  readonly text: string;
+  readonly tookMs: number;
+  readonly rowCount: number;
+  /** One line, when it failed. */
+  readonly error?: string;
+}
+
+/** How to reach a database. */
+export interface DatabaseOptions {
+  /** `postgresql://…`, TLS as in the URL. */
+  readonly url: string;
+  /** Shown in `pg_stat_activity`. */
+  readonly applicationName?: string;
+  /** Most connections at a time, 6 when not given. */
+  readonly poolSize?: number;
+  /**
+   * How long a statement may take, ms; 15 s when not given. Kept by this side, as a frozen server cannot keep it;
+   * the connection is destroyed then. The server is told to give up a little earlier by itself.
+   */
+  readonly deadlineMs?: number;
+  /** How long to wait for a connection, ms; 10 s when not given. */
+  readonly connectDeadlineMs?: number;
+  /** Called after every statement; parameters are not shown. */
+  readonly onStatement?: (echo: StatementEcho) => void;
+}
+
+/** One SQL statement. Values go as parameters, never into the text. */
+export interface Statement {
+  readonly text: string;
+  readonly values?: readonly unknown[];
+  /** A name makes it a prepared statement. One name, one text. */
+  readonly name?: string;
+  /** Instead of the database's own deadline, ms. */
+  readonly deadlineMs?: number;
+}
+
+/** Something that runs statements one after the other. */
+export interface Executor {
+  /**
+   * Rows of one statement. `bigint` comes as a number, `numeric` as its exact text.
+   * @throws {BlackTradeError} E_DB_*
+   */
+  run<Row extends object>(statement: Statement): Promise<readonly Row[]>;
+}
+
+/** A connection of its own, outside the pool, for what lives as long as a connection: locks. */
+export interface Session extends Executor {
+  /** Process of the server that serves it. */
+  readonly backendPid: number;
+  /** False once the connection is gone. */
+  readonly isAlive: boolean;
+  close(): Promise<void>;
+}
+
+/** A frozen server does not close a connection, either. */
+const CLOSE_DEADLINE_MS = 2_000;
+const INT8 = 20;
+const types: pg.CustomTypesConfig = {
+  // All our bigints are below 2^53 (versions: authority · 2^44).
+  getTypeParser: ((oid: number, format?: "text" | "binary") =>
+    oid === INT8
+      ? Number
+      : pg.types.getTypeParser(oid, format ?? "text")) as typeof pg.types.getTypeParser,
+};
+
+/**
+ * A pool of connections to one PostgreSQL database. Every statement has a deadline, every transaction says all its
+ * settings itself, so that it behaves the same behind a pooler in transaction mode.
+ */
+export class Database {
+  readonly target: DatabaseTarget;
+  readonly #options: DatabaseOptions;
+  readonly #pool: pg.Pool;
+  readonly #deadlineMs: number;
+  #settings: readonly string[] = [];
+  #mayPrepare = true;
+  readonly #connected = new Set<pg.PoolClient>();
+  /** Connections whose state is not known: no answer came, or the server said goodbye. */
+  readonly #broken = new WeakSet<pg.Client>();
+
+  /** @throws {BlackTradeError} E_CONFIG for a URL that cannot be used; nothing is connected yet */
+  constructor(options: DatabaseOptions) {
+    this.target = parseDatabaseUrl(options.url);
+    this.#options = options;
+    this.#deadlineMs = options.deadlineMs ?? 15_000;
+    this.#pool = new pg.Pool({
+      ...this.#clientConfig(),
+      max: options.poolSize ?? 6,
+      idleTimeoutMillis: 60_000,
+      allowExitOnIdle: true,
+    });
+    // A connection that dies while idle, or between two statements of a transaction, is told by an event;
+    // unheard it would end the process.
+    this.#pool.on("error", ignore);
+    this.#pool.on("connect", (client) => {
+      client.on("error", ignore);
+      this.#connected.add(client);
+    });
+    this.#pool.on("remove", (client) => this.#connected.delete(client));
+  }
+
+  /** Adds settings to every transaction: `name = value` of constants, never of input. */
+  addTransactionSettings(settings: readonly string[]): void {
+    this.#settings = [...this.#settings, ...settings];
+  }
+
+  /** Stops the use of prepared statements: a pooler in transaction mode may not know them. */
+  stopPreparing(): void {
+    this.#mayPrepare = false;
+  }
+
+  /** Runs one statement by itself. @throws {BlackTradeError} E_DB_* */
+  async run<Row extends object>(statement: Statement): Promise<readonly Row[]> {
+    const client = await this.#checkOut();
+    try {
+      return await this.#runOn<Row>(client, statement);
+    } finally {
+      client.release(this.#broken.has(client));
+    }
+  }
+
+  /**
+   * Runs `work` in one transaction, committed durably when it returns and rolled back when it throws.
+   * @param deadlineMs of each statement, instead of the database's own
+   * @throws {BlackTradeError} E_DB_*; with `details.isCommitUnknown` when the connection broke during COMMIT
+   */
+  async transaction<T>(
+    work: (tx: Executor) => Promise<T>,
+    deadlineMs: number = this.#deadlineMs,
+  ): Promise<T> {
+    const client = await this.#checkOut();
+    const tx: Executor = {
+      run: (statement) => this.#runOn(client, { deadlineMs, ...statement }),
+    };
+    try {
+      await tx.run({ text: beginText(deadlineMs, this.#settings) });
+      const result = await work(tx);
+      await this.#commit(client, deadlineMs);
+      return result;
+    } catch (error) {
+      if (!this.#broken.has(client)) await tx.run({ text: "rollback" }).catch(ignore);
+      throw error;
+    } finally {
+      client.release(this.#broken.has(client));
+    }
+  }
+
+  /** Opens a connection of its own. @throws {BlackTradeError} E_DB_* */
+  async openSession(applicationName?: string): Promise<Session> {
+    const client = new pg.Client({
+      ...this.#clientConfig(),
+      ...(applicationName === undefined ? {} : { application_name: applicationName }),
+    });
+    let isAlive = true;
+    client.on("error", ignore);
+    client.on("end", () => {
+      isAlive = false;
+    });
+    try {
+      await client.connect();
+    } catch (error) {
+      throw toDbError(error, this.target);
+    }
+    const run = <Row extends object>(statement: Statement): Promise<readonly Row[]> =>
+      this.#runOn<Row>(client, statement);
+    const [row] = await run<{ pid: number }>({ text: "select pg_backend_pid() as pid" });
+    return {
+      run,
+      backendPid: row?.pid ?? 0,
+      get isAlive() {
+        return isAlive;
+      },
+      close: async () => {
+        isAlive = false;
+        await within(CLOSE_DEADLINE_MS, client.end().catch(ignore));
+        client.connection.stream.destroy();
+      },
+    };
+  }
+
+  /** True when a pooler stands between: it invents the process number that it tells its clients. */
+  async isPooled(): Promise<boolean> {
+    const client = await this.#checkOut();
+    try {
+      const [row] = await this.#runOn<{ pid: number }>(client, {
+        text: "select pg_backend_pid() as pid",
+      });
+      return "processID" in client && client.processID !== row?.pid;
+    } finally {
+      client.release(this.#broken.has(client));
+    }
+  }
+
+  /** Waits for running statements, at most their deadline, and closes all connections. */
+  async close(): Promise<void> {
+    if (this.#pool.ending) return;
+    await within(this.#deadlineMs + CLOSE_DEADLINE_MS, this.#pool.end());
+    for (const client of this.#connected) client.connection.stream.destroy();
+  }
+
+  #clientConfig(): pg.ClientConfig {
+    return {
+      connectionString: this.#options.url,
+      application_name: this.#options.applicationName ?? "black-trade",
+      connectionTimeoutMillis: this.#options.connectDeadlineMs ?? 10_000,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
+      types,
+    };
+  }
+
+  async #checkOut(): Promise<pg.PoolClient> {
+    if (this.#pool.ending) {
+      throw new BlackTradeError("E_DB_FAILED", "the store is closed", {
+        remedy: "Open it again before using it.",
+      });
+    }
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      throw toDbError(isConnectTimeout(error) ? this.#connectDeadline() : error, this.target);
+    }
+  }
+
+  #connectDeadline(): DeadlineError {
+    const ms = this.#options.connectDeadlineMs ?? 10_000;
+    return new DeadlineError(
+      this.#pool.totalCount >= this.#pool.options.max
+        ? `no connection of the pool was free within ${ms / 1_000} s`
+        : `no connection within ${ms / 1_000} s`,
+    );
+  }
+
+  async #commit(client: pg.PoolClient, deadlineMs: number): Promise<void> {
+    try {
+      const { command } = await this.#query(client, { text: "commit", deadlineMs });
+      if (command === "COMMIT") return;
+    } catch (error) {
+      if (sqlStateOf(error) !== undefined) throw error;
+      const known = toDbError(error, this.target);
+      throw new BlackTradeError(
+        known.code,
+        `${known.message}; whether the last commit stands is not known`,
+        {
+          remedy: "Nothing to do: the work is repeated, which changes nothing that was committed.",
+          cause: known.cause,
+          details: { ...known.details, isCommitUnknown: true },
+        },
+      );
+    }
+    throw new BlackTradeError(
+      "E_DB_FAILED",
+      "the database rolled a transaction back at its commit",
+      {
+        remedy: "Nothing to do: the work is tried again by itself.",
+      },
+    );
+  }
+
+  async #runOn<Row extends object>(
+    client: pg.Client,
+    statement: Statement,
+  ): Promise<readonly Row[]> {
+    const { rows } = await this.#query<Row>(client, statement);
+    return rows;
+  }
+
+  async #query<Row extends object>(
+    client: pg.Client,
+    statement: Statement,
+  ): Promise<pg.QueryResult<Row>> {
+    const startedMs = performance.now();
+    const { text, values, name } = statement;
+    const deadlineMs = statement.deadlineMs ?? this.#deadlineMs;
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        reject(new DeadlineError(`no answer within ${deadlineMs / 1_000} s`));
+        // A connection whose answer is overdue is useless for ever: the answer may still come, to another question.
+        client.connection.stream.destroy();
+      }, deadlineMs);
+    });
+    const echo = (rowCount: number, error?: unknown): void => {
+      this.#options.onStatement?.({
+        text,
+        tookMs: performance.now() - startedMs,
+        rowCount,
+        ...(error === undefined ? {} : { error: messageOf(error) }),
+      });
+    };
+    try {
+      const config: pg.QueryConfig<unknown[]> = {
+        text,
+        ...(values === undefined ? {} : { values: [...values] }),
+        ...(name !== undefined && this.#mayPrepare ? { name } : {}),
+      };
+      const result = await Promise.race([client.query<Row, unknown[]>(config), deadline]);
+      echo(result.rowCount ?? 0);
+      return result;
+    } catch (error) {
+      if (!isAnswer(error)) this.#broken.add(client);
+      const known = toDbError(error, this.target);
+      echo(0, known);
+      throw known;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/**
+ * The server gives up a little before this side does, so that a slow statement ends cleanly and only a frozen server
+ * costs the connection. A process that was stopped in a transaction does not hold its locks for ever.
+ */
+function beginText(deadlineMs: number, settings: readonly string[]): string {
+  return [
+    "begin isolation level read committed",
+    `set local lock_timeout = ${Math.ceil(deadlineMs / 3)}`,
+    `set local statement_timeout = ${Math.ceil(deadlineMs * 0.9)}`,
+    "set local idle_in_transaction_session_timeout = 60000",
+    ...settings.map((setting) => `set local ${setting}`),
+  ].join("; ");
+}
+
+/** True when the server refused a statement and goes on serving the connection. */
+function isAnswer(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return state !== undefined && !/^(?:57P|08|25P03)/.test(state);
+}
+
+/** Waits for `work`, but no longer than `ms`. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work, limit]);
+  clearTimeout(timer);
+}
+
+function isConnectTimeout(error: unknown): boolean {
+  return /timeout exceeded when trying to connect|due to connection timeout/.test(messageOf(error));
+}
+
+function ignore(): void {}

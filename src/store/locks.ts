@@ -1,0 +1,9 @@
+/**
+ * Advisory locks, each scoped to one database. The numbers are arbitrary; they must only never change, as programs of
+ * two versions have to meet at the same lock.
+ */
+
+/** Held while the schema is changed. */
+export const MIGRATION_LOCK = 7_310_446_921;
+/** Held by the one ingester of a database for as long as it runs. */
+export const INGEST_LOCK = 7_310_446_922;

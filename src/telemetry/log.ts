@@ -1,0 +1,67 @@
+import { type DestinationStream, type Logger, pino } from "pino";
+
+/** How the log is written. */
+export interface LogOptions {
+  readonly level: string;
+  /** Plain lines for a person at a terminal; otherwise one JSON document a line. */
+  readonly isPlain: boolean;
+  readonly hasColors: boolean;
+  /** Texts that must never appear. */
+  readonly secrets: readonly string[];
+  readonly write: (line: string) => void;
+}
+
+const LEVEL_NAMES: Readonly<Record<number, string>> = {
+  20: "debug",
+  30: "info",
+  40: "warn",
+  50: "error",
+  60: "fatal",
+};
+const COLORS: Readonly<Record<string, string>> = { warn: "\u001b[33m", error: "\u001b[31m" };
+
+/** Opens the log. Every line passes the redactor, whatever wrote it. */
+export function openLog(options: LogOptions): Logger {
+  const redact = redactor(options.secrets);
+  const destination: DestinationStream = {
+    write(line) {
+      const clean = redact(line);
+      options.write(options.isPlain ? plainLine(clean, options.hasColors) : clean);
+    },
+  };
+  return pino(
+    { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    destination,
+  );
+}
+
+/** Replaces every secret by `***`, also where JSON or a URL has escaped it. */
+export function redactor(secrets: readonly string[]): (text: string) => string {
+  const forms = new Set(
+    secrets
+      .filter((secret) => secret.length > 0)
+      .flatMap((secret) => [
+        secret,
+        encodeURIComponent(secret),
+        JSON.stringify(secret).slice(1, -1),
+      ]),
+  );
+  const longestFirst = [...forms].sort((a, b) => b.length - a.length);
+  return (text) => longestFirst.reduce((clean, secret) => clean.replaceAll(secret, "***"), text);
+}
+
+function plainLine(json: string, hasColors: boolean): string {
+  const { level, time, msg } = JSON.parse(json) as { level: number; time: string; msg?: string };
+  const name = LEVEL_NAMES[level] ?? String(level);
+  const color = hasColors ? (COLORS[name] ?? "") : "";
+  const end = color === "" ? "" : "\u001b[0m";
+  return `${time.slice(11, 19)} ${color}${name.padEnd(5)}${end} ${oneLine(msg ?? "")}\n`;
+}
+
+/** Control characters would let a hostile name forge a line or move the cursor. */
+function oneLine(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is removed
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) =>
+    JSON.stringify(character).slice(1, -1),
+  );
+}
