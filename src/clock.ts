@@ -30,3 +30,15 @@ export const systemClock: Clock = {
 
 /** setTimeout's limit, 2^31 − 1 ms. */
 const MAX_TIMER_MS = 2_147_483_647;
+
+/** The machine's clock, run `speed` times as fast from now on; sleeps are as much shorter. */
+export function fastClock(speed: number): Clock {
+  const wallStart = systemClock.now();
+  const start = systemClock.monotonic();
+  const monotonic = (): number => (systemClock.monotonic() - start) * speed;
+  return {
+    now: () => Math.floor(wallStart + monotonic()),
+    monotonic,
+    sleep: (ms, signal) => systemClock.sleep(ms / speed, signal),
+  };
+}

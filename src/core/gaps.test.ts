@@ -3,6 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { openTime, series, timeframe } from "../../test/support/arbitraries.ts";
 import {
+  absentGaps,
   afterAnswer,
   CONFIRM_AFTER_MS,
   emptyAnswer,
@@ -99,6 +100,47 @@ test("a refused off-grid candle leaves the gap of the cell that it opens in", ()
     from: 1_512_367_200_000,
     to: 1_512_367_260_000,
   });
+});
+
+test("an empty stretch is split at the first candle that the exchange has: before the listing, and not served", () => {
+  const scene = newGap().chain((gap) =>
+    fc.record({
+      gap: fc.constant(gap),
+      // Before, in and behind the stretch, on the grid or a little off it; or no candle at all.
+      first: fc.option(
+        fc
+          .tuple(fc.integer({ min: -2, max: 9 }), fc.constantFrom(0, 999))
+          .map(
+            ([cell, beside]) => shiftOpenTime(gap.series.timeframe, gap.range.from, cell) + beside,
+          ),
+        { nil: undefined },
+      ),
+    }),
+  );
+  fc.assert(
+    fc.property(scene, ({ gap: { series: of, range }, first }) => {
+      const gaps = absentGaps(of, range, NOW, first);
+      const told = new Map<number, GapReason>();
+      for (const { range: part, reason, state, nextTryTime } of gaps) {
+        assert.ok(part.from < part.to);
+        assert.equal(state, reason === "before-listing" ? "confirmed" : "open");
+        assert.ok(nextTryTime >= NOW + CONFIRM_AFTER_MS);
+        for (let open = part.from; open < part.to; open = nextOpenTime(of.timeframe, open)) {
+          assert.ok(!told.has(open), "told twice");
+          told.set(open, reason);
+        }
+      }
+      const cells = [...told].map(([open]) => open);
+      assert.deepEqual(missingRanges(of.timeframe, cells, range), []);
+      assert.ok(cells.every((open) => open >= range.from && open < range.to));
+      for (const [open, reason] of told) {
+        // A candle off the grid lists the cell that it lies in.
+        const isBefore = first !== undefined && nextOpenTime(of.timeframe, open) <= first;
+        assert.equal(reason, isBefore ? "before-listing" : "exchange-had-none");
+      }
+    }),
+    { numRuns: 500 },
+  );
 });
 
 /** Asks for a gap at the given pauses; each answer leaves all of it. @returns the gap after each answer, with its time */

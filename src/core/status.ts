@@ -1,5 +1,5 @@
 import type { Series } from "./series.ts";
-import { openTimeAt } from "./timeframe.ts";
+import { nextOpenTime, openTimeAt } from "./timeframe.ts";
 
 /** State of a series in one word. `active` is a promise (R4); every other word comes with its reason. */
 export type StatusWord =
@@ -79,11 +79,13 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
     return { word: "paused", reason: "not ingested: no ingester is configured for it" };
   }
   const { timeframe } = facts.series;
-  const lagMs = facts.next === undefined ? 0 : Math.max(0, run.now - facts.next);
+  const { newestOpenTime } = facts;
   const status = (word: StatusWord, reason: string): SeriesStatus => ({
     word,
     reason,
-    ...(facts.newestOpenTime === undefined ? {} : { lagMs }),
+    ...(newestOpenTime === undefined
+      ? {}
+      : { lagMs: Math.max(0, run.now - nextOpenTime(timeframe, newestOpenTime)) }),
   });
 
   if (run.stoppedTime !== undefined) {
@@ -92,7 +94,8 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
       `the ingester was stopped ${ago(run.now - run.stoppedTime)} ago; start it with "black-trade ingest"`,
     );
   }
-  const silentMs = run.now - run.heartbeatTime;
+  // One from the future is none: the clock was set back, and whoever is alive writes a new one at once.
+  const silentMs = Math.abs(run.now - run.heartbeatTime);
   if (silentMs > DEAD_AFTER_MS) {
     return status(
       "stale",

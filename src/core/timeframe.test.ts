@@ -5,6 +5,7 @@ import { timeframe } from "../../test/support/arbitraries.ts";
 import type { TimeRange } from "./range.ts";
 import {
   ceilOpenTime,
+  cellOf,
   closeTimeOf,
   countOpenTimes,
   isAligned,
@@ -96,6 +97,7 @@ for (const of of TIMEFRAMES) {
         const { from, to } = oracle(of, time);
         assert.equal(openTimeAt(of, time), from);
         assert.equal(nextOpenTime(of, time), to);
+        assert.deepEqual(cellOf(of, time), { from, to });
         assert.equal(closeTimeOf(of, from), to - 1);
         assert.equal(isAligned(of, time), time === from);
         assert.equal(ceilOpenTime(of, time), time === from ? time : to);

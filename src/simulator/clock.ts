@@ -15,19 +15,3 @@ export const realClock: Clock = {
     }
   },
 };
-
-/**
- * A clock that starts at the machine's time and runs `speed` times as fast: at 60 a day passes in 24 minutes.
- * Its sleeps are as much shorter. @throws {RangeError} when `speed` is not above 0
- */
-export function fastClock(speed: number): Clock {
-  if (!(speed > 0)) throw new RangeError("speed must be above 0");
-  const wallStart = realClock.now();
-  const start = realClock.monotonic();
-  const monotonic = (): number => (realClock.monotonic() - start) * speed;
-  return {
-    now: () => Math.floor(wallStart + monotonic()),
-    monotonic,
-    sleep: (ms, signal) => realClock.sleep(ms / speed, signal),
-  };
-}

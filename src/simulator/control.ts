@@ -63,7 +63,7 @@ export class ControlServer {
       counts: journal.counts(),
       limits,
       symbols: market
-        .symbols()
+        .symbols(this.#exchange.now())
         .map((info) => listedAs(info, faults, switches.listsDelisted))
         .filter((info) => info !== undefined),
     };

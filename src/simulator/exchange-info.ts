@@ -54,7 +54,7 @@ function chosen(exchange: Exchange, values: ReadonlyMap<string, string>): Market
     throw new ApiError(-1122, "Invalid symbolStatus.");
   }
   const listed = market
-    .symbols()
+    .symbols(exchange.now())
     .map((info) => listedAs(info, faults, switches.listsDelisted))
     .filter((info) => info !== undefined);
   if (!names) {

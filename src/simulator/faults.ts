@@ -1,7 +1,7 @@
 import { fraction } from "./noise.ts";
 
 /** When a fault acts. Without any of these: always, until it is cleared. */
-export interface FaultTerms {
+interface FaultTerms {
   /** Ends after this much exchange time. */
   readonly forMs?: number;
   /** Ends after having struck this often. */
@@ -35,7 +35,7 @@ export type RestAnswer =
 export type Fault = FaultTerms & (SocketFault | FrameFault | RestFault | ExchangeFault);
 
 /** Faults of connections. */
-export type SocketFault =
+type SocketFault =
   /** At once: closes open sockets (the `sockets` newest; absent: all) with a code; 1006 cuts TCP without a close frame. */
   | {
       readonly kind: "drop";
@@ -57,7 +57,7 @@ export type SocketFault =
   | { readonly kind: "silentSubscribe"; readonly streams?: readonly string[] };
 
 /** Faults of stream data; `streams` are stream names, absent: all. */
-export type FrameFault =
+type FrameFault =
   /** No data while pings go on. */
   | { readonly kind: "silence"; readonly streams?: readonly string[] }
   /** The frame `x:true` is never sent. */
@@ -72,7 +72,7 @@ export type FrameFault =
   | { readonly kind: "reorder"; readonly streams?: readonly string[] };
 
 /** Faults of REST; `path` is a part of the path, e.g. `klines`, absent: all of `/api/`. */
-export type RestFault =
+type RestFault =
   /**
    * A wrong answer. `retryAfter` of a 429: seconds, or any text, or null for no header; default 5. A numeric one starts a
    * hold: the journal counts requests before its end.
@@ -91,7 +91,7 @@ export type RestFault =
   | { readonly kind: "ban"; readonly ms: number };
 
 /** Faults of the exchange itself. */
-export type ExchangeFault =
+type ExchangeFault =
   /** `E`, `/time` and the Date header are off by `ms`; the market is not. */
   | { readonly kind: "clockSkew"; readonly ms: number }
   /** Another status in exchangeInfo (`HALT`, `BREAK`, `CANCEL_ONLY`, …); while it is not `TRADING` no candle comes into being. */

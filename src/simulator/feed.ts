@@ -3,6 +3,7 @@ import { concerns } from "./faults.ts";
 import { KlineFrame, seriesOfStream } from "./frames.ts";
 import { isQuiet, type MarketCandle, type MarketSeries, type Slot } from "./market.ts";
 import { fraction, hashText } from "./noise.ts";
+import { TimeSlice } from "./time-slice.ts";
 
 /** Whoever takes frames of a stream: a socket. */
 export interface FrameTaker {
@@ -41,7 +42,7 @@ interface Final {
 /** Pushes are spread over this many phases of a second, so that all symbols do not speak at once. */
 const PHASES = 20;
 /** A feed that slept through more candles than this tells only the newest ones. */
-const MAX_MISSED_FINALS = 1_000;
+const MAX_MISSED_FINALS = 120;
 
 /**
  * All kline streams of the exchange. Computes each update once, however many sockets want it, and needs one {@link tick}
@@ -58,7 +59,7 @@ export class Feed {
 
   constructor(exchange: Exchange) {
     this.#exchange = exchange;
-    for (const { symbol } of exchange.market.symbols()) {
+    for (const { symbol } of exchange.market.symbols(Number.POSITIVE_INFINITY)) {
       this.#symbolOf.set(symbol.toLowerCase(), symbol);
     }
   }
@@ -87,11 +88,20 @@ export class Feed {
     if (group?.streams.size === 0) this.#bySymbol.delete(symbol);
   }
 
-  /** Sends everything that is due. @param now exchange time */
-  tick(now: number): void {
+  /**
+   * Sends what is due, closing frames first.
+   * @param now exchange time
+   * @returns true when it stopped to let others run, and more is due
+   */
+  tick(now: number): boolean {
     if (now >= this.#nextBoundary) this.#closeSlots(now);
-    this.#sendFinals(now);
-    for (const [symbol, group] of this.#bySymbol) this.#pushSymbol(symbol, group, now);
+    const slice = new TimeSlice();
+    if (this.#sendFinals(now, slice)) return true;
+    for (const [symbol, group] of this.#bySymbol) {
+      if (slice.isOver) return true;
+      this.#pushSymbol(symbol, group, now);
+    }
+    return false;
   }
 
   #open(name: string): Stream | undefined {
@@ -108,7 +118,10 @@ export class Feed {
       slot,
       // Nothing is sent for what happened before: a subscription brings no snapshot (binance.md §1.1).
       activity: market.activity?.(series.symbol, now),
-      payload: slot && market.candle(series, slot.openTime, now),
+      payload:
+        market.activity === undefined
+          ? slot && market.candle(series, slot.openTime, now)
+          : undefined,
       openFinals: 0,
       held: undefined,
     };
@@ -166,18 +179,14 @@ export class Feed {
     this.#finals.push({ stream, slot, isLate: false, dueTime: slot.endTime + delay });
   }
 
-  #sendFinals(now: number): void {
-    let isUnsorted = false;
+  #sendFinals(now: number, slice: TimeSlice): boolean {
     while ((this.#finals.at(-1)?.dueTime ?? Number.POSITIVE_INFINITY) <= now) {
+      if (slice.isOver) return true;
       const final = this.#finals.pop();
-      if (final === undefined) return;
-      if (this.#sendFinal(final, now)) continue;
-      isUnsorted = true;
-      break;
+      if (final === undefined) return false;
+      if (!this.#sendFinal(final, now)) this.#finals.sort((a, b) => b.dueTime - a.dueTime);
     }
-    if (!isUnsorted) return;
-    this.#finals.sort((a, b) => b.dueTime - a.dueTime);
-    this.#sendFinals(now);
+    return false;
   }
 
   /** @returns false when the frame went back on the list, to come late */

@@ -1,15 +1,4 @@
-export { fastClock, realClock } from "./clock.ts";
-export { FAULT_KINDS } from "./fault-json.ts";
-export type {
-  ActiveFault,
-  Fault,
-  FaultChange,
-  FaultKind,
-  FaultOf,
-  Faults,
-  FaultTerms,
-  RestAnswer,
-} from "./faults.ts";
+export type { ActiveFault, Fault, FaultKind, Faults, RestAnswer } from "./faults.ts";
 export type { OffGrid } from "./grid.ts";
 export type { Journal, JournalCounts, JournalEntry, Violation } from "./journal.ts";
 export type {
@@ -22,22 +11,13 @@ export type {
   Outage,
   Slot,
 } from "./market.ts";
-export {
-  DEFAULT_LIMITS,
-  DEFAULT_PACE,
-  DEFAULT_SWITCHES,
-  type Limits,
-  type Pace,
-  type SimulatorOptions,
-  type Switches,
-} from "./options.ts";
+export type { Limits, Pace, SimulatorOptions, Switches } from "./options.ts";
 export { RecordedMarket, type RecordedMarketOptions } from "./recorded-market.ts";
 export {
   parseRecordedRows,
   type RecordedRow,
   type RecordedSeries,
   readRecordedFiles,
-  readRecordedRows,
 } from "./recorded-rows.ts";
 export { SeededMarket, type SeededMarketOptions } from "./seeded-market.ts";
 export {

@@ -79,8 +79,8 @@ export type Order = "ascending" | "descending";
  * changes once at most, when a correction is due.
  */
 export interface Market {
-  /** All symbols, listed or delisted. */
-  symbols(): readonly MarketSymbol[];
+  /** The symbols that have ever been listed by `at`, with their status then; Infinity: those still to come as well. */
+  symbols(at: number): readonly MarketSymbol[];
   /** True when candles of this series can exist. */
   has(series: MarketSeries): boolean;
   /** The slot that holds an instant, or `undefined` when there is none. */

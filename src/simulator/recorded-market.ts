@@ -62,8 +62,8 @@ export class RecordedMarket implements Market {
     this.#corrections = options.corrections;
   }
 
-  symbols(): readonly MarketSymbol[] {
-    return this.#symbols;
+  symbols(at: number): readonly MarketSymbol[] {
+    return this.#symbols.filter(({ listedAt }) => listedAt <= at);
   }
 
   has(series: MarketSeries): boolean {

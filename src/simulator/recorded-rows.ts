@@ -66,7 +66,7 @@ export function parseRecordedRows(text: string): RecordedRow[] {
 }
 
 /** Reads one file, gunzipped when its name ends in `.gz`. @throws {SyntaxError} with the file's name */
-export async function readRecordedRows(path: string): Promise<RecordedRow[]> {
+async function readRecordedRows(path: string): Promise<RecordedRow[]> {
   const bytes = await readFile(path);
   const text = (path.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString("utf8");
   try {

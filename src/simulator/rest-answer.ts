@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
 
-export const JSON_TYPE = "application/json;charset=UTF-8";
+const JSON_TYPE = "application/json;charset=UTF-8";
 const HTML_TYPE = "text/html";
 /** Below this gzip makes nothing smaller. */
 const GZIP_FROM_BYTES = 1_024;

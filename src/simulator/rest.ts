@@ -191,8 +191,8 @@ export class RestServer {
 
   async #klines(query: string, isMicro: boolean): Promise<string> {
     const { market, faults, switches } = this.#exchange;
-    const knows = (symbol: string): boolean =>
-      market.symbols().some((info) => info.symbol === symbol);
+    const symbols = market.symbols(this.#exchange.now());
+    const knows = (symbol: string): boolean => symbols.some((info) => info.symbol === symbol);
     const request = parseKlines(query, knows, switches.reversedRange);
     const at = this.#exchange.now() - (faults.strike("restLag")?.ms ?? 0);
     const rows: string[] = [];

@@ -69,8 +69,14 @@ export class SeededMarket implements Market {
     }
   }
 
-  symbols(): readonly MarketSymbol[] {
-    return [...this.#listed.values()].map(({ info }) => info);
+  symbols(at: number): readonly MarketSymbol[] {
+    return [...this.#listed.values()]
+      .filter(({ info }) => info.listedAt <= at)
+      .map(({ info, spec }) =>
+        spec.status === undefined && at >= (spec.delistedAt ?? Number.POSITIVE_INFINITY)
+          ? { ...info, status: "BREAK" }
+          : info,
+      );
   }
 
   has(series: MarketSeries): boolean {
@@ -201,7 +207,7 @@ function listed(spec: SeededSymbol, options: SeededMarketOptions, cachedHours: n
       symbol,
       baseAsset,
       quoteAsset,
-      status: spec.status ?? (delistedAt === undefined ? "TRADING" : "BREAK"),
+      status: spec.status ?? "TRADING",
       listedAt,
       tickSize: unitsToText(1, priceDecimals),
       stepSize: unitsToText(1, lotDecimals),

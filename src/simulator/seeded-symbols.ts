@@ -68,11 +68,17 @@ export function seededSymbols(names: readonly string[]): SeededSymbol[] {
   );
 }
 
-/** `count` made-up pairs `SIM0000USDT`…, a few busy and most of them quiet as on the real market: for load. */
-export function manySymbols(count: number): SeededSymbol[] {
+/**
+ * `count` made-up pairs `SIM0000USDT`…, for load. List them recently: their history is computed when first asked for.
+ * @param tradesPerDay of each; default: a few busy and most of them quiet, as on the real market
+ */
+export function manySymbols(count: number, tradesPerDay?: number): SeededSymbol[] {
   return Array.from({ length: count }, (_, index) => {
     const base = `SIM${String(index).padStart(4, "0")}`;
-    return { ...middling(`${base}USDT`), tradesPerDay: 1_000 + Math.floor(600_000 / (index + 1)) };
+    return {
+      ...middling(`${base}USDT`),
+      tradesPerDay: tradesPerDay ?? 1_000 + Math.floor(600_000 / (index + 1)),
+    };
   });
 }
 

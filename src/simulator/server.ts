@@ -125,9 +125,10 @@ async function tick(
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    streams.tick(exchange.now());
+    const isBehind = streams.tick(exchange.now());
+    const pause = streams.streamCount > 0 ? TICK_MS : IDLE_TICK_MS;
     try {
-      await clock.sleep(streams.streamCount > 0 ? TICK_MS : IDLE_TICK_MS, signal);
+      await clock.sleep(isBehind ? 0 : pause, signal);
     } catch {
       return;
     }

@@ -72,13 +72,18 @@ export class StreamServer {
     });
   }
 
-  /** Sends what is due, on all sockets. @param now exchange time */
-  tick(now: number): void {
-    this.#feed.tick(now);
+  /**
+   * Sends what is due, on all sockets.
+   * @param now exchange time
+   * @returns true when more is due at once
+   */
+  tick(now: number): boolean {
+    const isBehind = this.#feed.tick(now);
     for (const socket of this.#sockets) {
       socket.tick(now);
       socket.flush();
     }
+    return isBehind;
   }
 
   /** Cuts every connection. */

@@ -11,7 +11,8 @@ export interface DatabaseTarget {
 }
 
 const SCHEME = /^postgres(?:ql)?:\/\//i;
-const URL_PASSWORD = /(:\/\/[^\s/?#:@]*):[^\s/?#]*@/g;
+// Up to the last @ of the word: a password may hold what should have been percent-coded.
+const URL_PASSWORD = /(:\/\/[^\s/:@]*):\S*@/g;
 const PARAMETER_PASSWORD = /([?&\s](?:ssl)?password=)[^&\s]*/gi;
 
 /**

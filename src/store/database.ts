@@ -52,10 +52,14 @@ export interface Executor {
 
 /** A connection of its own, outside the pool, for what lives as long as a connection: locks. */
 export interface Session extends Executor {
-  /** Process of the server that serves it. */
-  readonly backendPid: number;
+  /** Process of the server that serves it, and when it began: together they name it for ever. */
+  readonly backend: { readonly pid: number; readonly start: string };
   /** False once the connection is gone. */
   readonly isAlive: boolean;
+  /** Calls back once when the connection is lost; not when it is closed by this side. */
+  onEnd(listener: () => void): void;
+  /** From now on it does not keep the process running. */
+  unref(): void;
   close(): Promise<void>;
 }
 
@@ -159,9 +163,12 @@ export class Database {
       ...(applicationName === undefined ? {} : { application_name: applicationName }),
     });
     let isAlive = true;
+    let listener: () => void = ignore;
     client.on("error", ignore);
     client.on("end", () => {
+      if (!isAlive) return;
       isAlive = false;
+      listener();
     });
     try {
       await client.connect();
@@ -170,12 +177,20 @@ export class Database {
     }
     const run = <Row extends object>(statement: Statement): Promise<readonly Row[]> =>
       this.#runOn<Row>(client, statement);
-    const [row] = await run<{ pid: number }>({ text: "select pg_backend_pid() as pid" });
+    const [backend = { pid: 0, start: "" }] = await run<{ pid: number; start: string }>({
+      text: "select pid, backend_start::text as start from pg_stat_activity where pid = pg_backend_pid()",
+    });
     return {
       run,
-      backendPid: row?.pid ?? 0,
+      backend,
       get isAlive() {
         return isAlive;
+      },
+      onEnd: (callback) => {
+        listener = callback;
+      },
+      unref: () => {
+        if ("unref" in client && typeof client.unref === "function") client.unref();
       },
       close: async () => {
         isAlive = false;

@@ -22,7 +22,7 @@ import type {
   WriteOutcome,
   WriteResult,
 } from "../../src/core/ports.ts";
-import { subtractRanges, type TimeRange } from "../../src/core/range.ts";
+import { subtractRanges } from "../../src/core/range.ts";
 import { type Series, seriesKey } from "../../src/core/series.ts";
 import type { RunFacts, SeriesFacts } from "../../src/core/status.ts";
 import { openTimeAt } from "../../src/core/timeframe.ts";
@@ -238,7 +238,12 @@ export class MemoryStore implements CandleStore, GapStore, BanStore, RunStore, S
         ...{ startedAt: now, heartbeatAt: now, offsetMs: last?.offsetMs ?? 0 },
       };
       runs.push(this.#run);
-      for (const one of series) this.#statusOf(one).runId = this.#run.id;
+      for (const one of series) {
+        const row = this.#statusOf(one);
+        row.runId = this.#run.id;
+        delete row.report;
+        delete row.problemSinceTime;
+      }
     });
   }
 
@@ -252,7 +257,7 @@ export class MemoryStore implements CandleStore, GapStore, BanStore, RunStore, S
         const row = this.#statusOf(series);
         if (row.wantedFrom === undefined) {
           row.wantedFrom = wantedFrom;
-          row.next = Math.max(row.next ?? wantedFrom, wantedFrom);
+          row.next = wantedFrom;
         } else if (wantedFrom < row.wantedFrom) {
           this.#enter({
             series,
@@ -374,7 +379,8 @@ export class MemoryStore implements CandleStore, GapStore, BanStore, RunStore, S
       const row = this.#statusOf(series);
       const newest = row.newestOpenTime ?? Number.NEGATIVE_INFINITY;
       if (outcomes[index] === "stored" && candle.openTime >= newest) {
-        if (isLive(batch[index])) row.latencyMs = this.#latencyOf(candle.closeTime);
+        const latencyMs = isLive(batch[index]) ? this.#latencyOf(candle.closeTime) : undefined;
+        if (latencyMs !== undefined) row.latencyMs = latencyMs;
       }
       row.newestOpenTime = Math.max(newest, candle.openTime);
     }
@@ -385,9 +391,9 @@ export class MemoryStore implements CandleStore, GapStore, BanStore, RunStore, S
     }
   }
 
-  #latencyOf(closeTime: number): number {
-    const offsetMs = this.#tables.runs.at(-1)?.offsetMs ?? 0;
-    return Math.max(0, this.#clock.now() + offsetMs - (closeTime + 1));
+  #latencyOf(closeTime: number): number | undefined {
+    const run = this.#tables.runs.at(-1);
+    return run && Math.max(0, this.#clock.now() + run.offsetMs - (closeTime + 1));
   }
 
   #putAside(candle: VersionedCandle, rejection: Rejection): void {
@@ -400,7 +406,7 @@ export class MemoryStore implements CandleStore, GapStore, BanStore, RunStore, S
   #enter(gap: Gap): void {
     const covered = this.gaps(gap.series).map(({ range }) => range);
     for (const range of subtractRanges(gap.range, covered)) {
-      this.#tables.gaps.push({ ...gap, range: range satisfies TimeRange });
+      this.#tables.gaps.push({ ...gap, range });
     }
   }
 

@@ -304,6 +304,7 @@ test("the list of symbols: what is not TRADING is not trading, odd entries are p
   );
   assert.equal(decodeExchangeInfo([]).isOk, false);
   assert.equal(decodeExchangeInfo({ symbols: {} }).isOk, false);
+  assert.equal(decodeExchangeInfo({ symbols: [] }).isOk, false);
 });
 
 test("a request limit that makes no sense is not taken over", () => {
@@ -311,7 +312,7 @@ test("a request limit that makes no sense is not taken over", () => {
     const rateLimits = [
       { rateLimitType: "REQUEST_WEIGHT", interval: "MINUTE", intervalNum: 1, limit },
     ];
-    const decoded = decodeExchangeInfo({ symbols: [], rateLimits });
+    const decoded = decodeExchangeInfo({ symbols: [{ symbol: "ETHBTC" }], rateLimits });
     assert.ok(decoded.isOk);
     assert.equal(decoded.value.weightPerMinute, undefined);
   }

@@ -272,6 +272,8 @@ export function decodeExchangeInfo(answer: unknown): Decoded<ExchangeInfo> {
       status: typeof status === "string" ? cut(status) : "unknown",
     });
   }
+  // An exchange without a symbol is a broken answer, and must not make every configured one unknown.
+  if (markets.length === 0) return refused("no symbol in it");
   return { isOk: true, value: { markets, weightPerMinute: weightPerMinute(answer.rateLimits) } };
 }
 

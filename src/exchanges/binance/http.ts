@@ -53,19 +53,13 @@ export async function httpGet(
     () => undefined,
   );
 
-  const reasonOf = (error: unknown): unknown => {
-    if (signal.aborted) return signal.reason;
-    if (request.signal.aborted) return late;
-    return error;
-  };
   try {
     const response = await fetch(url, {
       signal: request.signal,
       redirect: "manual",
       headers: { accept: "application/json", "user-agent": "black-trade" },
     }).catch((error: unknown) => {
-      const reason = reasonOf(error);
-      throw reason === error ? unreachable(error, url.host) : reason;
+      throw request.signal.aborted ? request.signal.reason : unreachable(error, url.host);
     });
     const head = {
       status: response.status,
@@ -74,9 +68,9 @@ export async function httpGet(
     };
     onHead(head);
     const body = await readBody(response, maxBodyBytes, url.host).catch((error: unknown) => {
-      const reason = reasonOf(error);
-      if (signal.aborted) throw reason;
-      return reason instanceof BlackTradeError ? reason : brokenOff(reason, url.host);
+      signal.throwIfAborted();
+      if (request.signal.aborted) return late;
+      return error instanceof BlackTradeError ? error : brokenOff(error, url.host);
     });
     return { head, body };
   } finally {

@@ -149,20 +149,16 @@ class Rest implements BinanceRest {
   }
 
   async syncTime(signal: AbortSignal): Promise<void> {
-    const { clock, exchangeTime, record } = this.#options;
+    const { exchangeTime } = this.#options;
     const { value, sentMonotonicMs, receivedMonotonicMs } = await this.#requests.ask(
       { path: "/api/v3/time", weight: WEIGHT.time, priority: "live", decode: decodeServerTime },
       signal,
     );
-    const roundTripMs = receivedMonotonicMs - sentMonotonicMs;
-    const isExact = roundTripMs <= MAX_ROUND_TRIP_MS;
-    if (isExact) exchangeTime.observeRoundTrip(sentMonotonicMs, receivedMonotonicMs, value);
-    else exchangeTime.observeEvent(value, receivedMonotonicMs);
-    record({
-      kind: "clockSynced",
-      offsetMs: exchangeTime.now(clock.monotonic()) - clock.now(),
-      errorMs: isExact ? roundTripMs / 2 : roundTripMs,
-    });
+    if (receivedMonotonicMs - sentMonotonicMs <= MAX_ROUND_TRIP_MS) {
+      exchangeTime.observeRoundTrip(sentMonotonicMs, receivedMonotonicMs, value);
+    } else {
+      exchangeTime.observeEvent(value, receivedMonotonicMs);
+    }
   }
 
   async #askRows(

@@ -39,10 +39,11 @@ create table quarantine (
 comment on table quarantine is 'Candles that were refused, with the reason. open_time is epoch ms as served.';
 comment on column quarantine.payload is 'The candle as JSON, cut to a bounded length.';
 
--- Until when an exchange forbids requests from this address (exchange time).
+-- Until when an exchange forbids requests from this address: by its own time, and by the clock of the database.
 create table exchange_bans (
   exchange text primary key,
   until_time timestamptz not null,
+  ends_at timestamptz not null,
   http_status int not null,
   noted_at timestamptz not null default clock_timestamp()
 );

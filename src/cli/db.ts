@@ -1,0 +1,124 @@
+import { Command } from "commander";
+import { type OpenedDatabase, openDatabase } from "../app.ts";
+import { BlackTradeError } from "../core/errors.ts";
+import { configOf, type ExitStatus, withDatabaseFlags } from "./command.ts";
+import { instant, type Output, tableLines } from "./output.ts";
+
+interface DbOptions {
+  readonly json?: boolean;
+  readonly steps?: string;
+}
+
+/** `db`: create the database, apply or undo migrations, show them. */
+export function dbCommand(output: Output, end: (status: ExitStatus) => void): Command {
+  const db = new Command("db")
+    .description("the database: create it, apply or undo migrations, show them")
+    .addHelpText(
+      "before",
+      `Examples:
+  npx black-trade db init       create the database of DATABASE_URL if it is missing, and migrate it
+  npx black-trade db migrate    apply what is pending
+  npx black-trade db status     show server, address and migrations
+  npx black-trade db down       undo the newest migration
+`,
+    );
+
+  const add = (
+    name: string,
+    description: string,
+    isCreating: boolean,
+    act: (
+      database: OpenedDatabase,
+      options: DbOptions,
+    ) => Promise<{ json: object; lines: string[] }>,
+  ): Command => {
+    const command = withDatabaseFlags(new Command(name))
+      .description(description)
+      .option("--json", "one JSON document")
+      .action(async (options: DbOptions) => {
+        const database = await openDatabase(configOf({ ...options }), { isCreating });
+        try {
+          const { json, lines } = await act(database, options);
+          if (options.json) output.result(JSON.stringify(json));
+          else for (const line of lines) output.result(line);
+          end(0);
+        } finally {
+          await database.close();
+        }
+      });
+    db.addCommand(command);
+    return command;
+  };
+
+  add("init", "create the database if it is missing, and migrate it", true, async (database) => {
+    const { json, lines } = await migrated(database);
+    const first = `${database.isCreated ? "created" : "exists already"}: ${database.description}`;
+    return { json: { isCreated: database.isCreated, ...json }, lines: [first, ...lines] };
+  });
+  add("migrate", "apply what is pending", false, migrated);
+  add(
+    "down",
+    "undo the newest migrations; what they made is dropped with its rows",
+    false,
+    async (database, options) => {
+      const steps = Number(options.steps ?? "1");
+      if (!Number.isInteger(steps) || steps < 1) {
+        throw new BlackTradeError(
+          "E_USAGE",
+          `--steps: "${options.steps}" is not a number from 1 on`,
+          {
+            remedy: "give it like --steps 2",
+          },
+        );
+      }
+      const undone = await database.migrateDown(steps);
+      return {
+        json: { undone: undone.map(({ version, name }) => ({ version, name })) },
+        lines:
+          undone.length === 0
+            ? ["nothing to undo"]
+            : undone.map(({ version, name }) => `undone ${version} ${name}`),
+      };
+    },
+  ).option("--steps <number>", "how many", "1");
+  add("status", "show server, address and migrations", false, async (database) => {
+    const server = await database.server();
+    const states = await database.migrationStates();
+    return {
+      json: { ...server, address: database.description, migrations: states },
+      lines: [
+        `server      ${server.version}${server.timescale === undefined ? "" : `, TimescaleDB ${server.timescale}`}`,
+        `database    ${database.description}`,
+        `connect     ${database.connectHint}`,
+        `size        ${server.size}`,
+        "",
+        ...tableLines(
+          output,
+          ["MIGRATION", "NAME", "STATE", "APPLIED", "WHY"],
+          states.map(({ version, name, state, appliedTime, reason }) => [
+            { text: String(version).padStart(4, "0") },
+            { text: name },
+            { text: state, tone: state === "applied" ? "good" : "busy" },
+            { text: appliedTime === undefined ? "-" : instant(appliedTime) },
+            { text: reason ?? "" },
+          ]),
+        ),
+      ],
+    };
+  });
+  return db;
+}
+
+async function migrated(database: OpenedDatabase): Promise<{ json: object; lines: string[] }> {
+  const applied = (await database.migrate()).map(({ version, name }) => ({ version, name }));
+  const states = await database.migrationStates();
+  const skipped = states.filter(({ state }) => state === "skipped");
+  return {
+    json: { applied, migrations: states },
+    lines: [
+      ...applied.map(({ version, name }) => `applied ${version} ${name}`),
+      ...(applied.length === 0 ? ["nothing to apply: the database is up to date"] : []),
+      ...skipped.map(({ version, name, reason }) => `skipped ${version} ${name}: ${reason}`),
+    ],
+  };
+}

@@ -1,0 +1,54 @@
+import { Command, CommanderError } from "commander";
+import { packageVersion } from "../version.ts";
+import { type ExitStatus, showError } from "./command.ts";
+import { dbCommand } from "./db.ts";
+import { demoCommand } from "./demo.ts";
+import { ingestCommand } from "./ingest.ts";
+import { processOutput } from "./output.ts";
+import { simulateCommand } from "./simulate.ts";
+import { statusCommand } from "./status.ts";
+
+/**
+ * Runs one command and ends the process with its exit status (design §6).
+ * @param argv as of `process.argv`
+ */
+export async function main(argv: readonly string[]): Promise<void> {
+  const output = processOutput();
+  let status: ExitStatus = 0;
+  const end = (value: ExitStatus): void => {
+    status = value;
+  };
+  const program = new Command("black-trade")
+    .description(
+      "Candles from the exchange into PostgreSQL: exactly once, digit for digit, every gap explained.",
+    )
+    .version(packageVersion())
+    .addHelpText(
+      "before",
+      `Examples:
+  npx black-trade demo      see it at work; no network, no set-up
+  npx black-trade ingest    collect candles
+  npx black-trade status    how every series is, and why
+`,
+    )
+    .showHelpAfterError("(add --help for the options and examples)")
+    .showSuggestionAfterError()
+    .exitOverride();
+  for (const make of [ingestCommand, demoCommand, dbCommand, statusCommand, simulateCommand]) {
+    const command = make(output, end);
+    for (const one of [command, ...command.commands]) one.copyInheritedSettings(program);
+    program.addCommand(command);
+  }
+  // A reader that has seen enough (`| head`) closes the pipe: that is no error.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(0);
+    throw error;
+  });
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    if (error instanceof CommanderError) status = error.exitCode === 0 ? 0 : 2;
+    else status = showError(output, error);
+  }
+  process.exitCode = status;
+}

@@ -1,0 +1,145 @@
+import { Command } from "commander";
+import { fastClock, systemClock } from "../clock.ts";
+import { BlackTradeError, messageOf } from "../core/errors.ts";
+import {
+  DEFAULT_SYMBOLS,
+  type Market,
+  manySymbols,
+  RecordedMarket,
+  readRecordedFiles,
+  SeededMarket,
+  seededSymbols,
+  startSimulator,
+} from "../simulator/index.ts";
+import { type ExitStatus, stopSignal } from "./command.ts";
+import { instant, type Output } from "./output.ts";
+
+interface SimulateOptions {
+  readonly port: string;
+  readonly seed: string;
+  readonly symbols?: string;
+  readonly csv?: readonly string[];
+  readonly startAt?: string;
+  readonly speed: string;
+  readonly json?: boolean;
+}
+
+/** `simulate`: the exchange simulator alone. */
+export function simulateCommand(output: Output, end: (status: ExitStatus) => void): Command {
+  return new Command("simulate")
+    .description("an exchange on this machine: Binance's REST, WebSocket and archives, with faults")
+    .option("--port <port>", "where to listen on 127.0.0.1; 0 = any free port", "9443")
+    .option("--seed <number>", "of the market; the same seed gives the same candles", "1")
+    .option(
+      "--symbols <list>",
+      "symbols of the seeded market, or a number of made-up ones (default: a dozen)",
+    )
+    .option(
+      "--csv <files...>",
+      "serve these recorded candles instead ({SYMBOL}_{TIMEFRAME}.csv[.gz], archive files, JSON)",
+    )
+    .option(
+      "--start-at <time>",
+      "what the exchange's clock says at first, e.g. 2023-03-24T12:30Z (default: now; with --csv: a day before their end)",
+    )
+    .option("--speed <factor>", "how fast its clock runs", "1")
+    .option("--json", "one JSON document when it listens")
+    .addHelpText(
+      "before",
+      `Examples:
+  npx black-trade simulate
+  npx black-trade simulate --csv BTCUSDT_1h.csv.gz --start-at 2023-03-24T12:30Z
+  BINANCE_REST_URL=http://127.0.0.1:9443 BINANCE_WS_URL=ws://127.0.0.1:9443 npx black-trade ingest
+
+Faults are switched while it runs:
+  curl -s localhost:9443/sim/state
+  curl -s -X POST localhost:9443/sim/faults -H 'content-type: application/json' -d '{"kind":"drop","code":1006}'
+  curl -s -X POST localhost:9443/sim/faults -H 'content-type: application/json' -d '{"kind":"ban","ms":60000}'
+  curl -s -X DELETE localhost:9443/sim/faults
+`,
+    )
+    .action(async (options: SimulateOptions) => {
+      const stop = stopSignal();
+      const { market, lastTime } = await marketOf(options);
+      const startAt = startOf(options, lastTime);
+      const speed = numberOf("--speed", options.speed);
+      const simulator = await startSimulator({
+        market,
+        clock: speed === 1 ? systemClock : fastClock(speed),
+        port: numberOf("--port", options.port),
+        ...(startAt === undefined ? {} : { startAt }),
+      }).catch((error: unknown) => {
+        throw new BlackTradeError(
+          "E_PORT_IN_USE",
+          `cannot listen on port ${options.port}: ${messageOf(error)}`,
+          {
+            remedy: "choose another with --port, or 0 for any free one",
+            cause: error,
+          },
+        );
+      });
+      const symbols = market.symbols(simulator.now()).map(({ symbol }) => symbol);
+      if (options.json) {
+        const { url, wsUrl, port } = simulator;
+        output.result(JSON.stringify({ url, wsUrl, port, exchangeTime: simulator.now(), symbols }));
+      } else {
+        output.result(`exchange simulator at ${simulator.url} and ${simulator.wsUrl}`);
+        output.result(
+          `its clock says ${instant(simulator.now())} UTC; ${symbols.length} symbols: ${symbols.slice(0, 20).join(" ")}`,
+        );
+        output.result(
+          `faults: ${simulator.url}/sim/faults · what it saw: ${simulator.url}/sim/journal · Ctrl-C ends it`,
+        );
+      }
+      await new Promise<void>((resolve) => stop.signal.addEventListener("abort", () => resolve()));
+      await simulator.close();
+      stop.dispose();
+      end(stop.exitStatus());
+    });
+}
+
+async function marketOf(options: SimulateOptions): Promise<{ market: Market; lastTime?: number }> {
+  if (options.csv !== undefined) {
+    const series = await readRecordedFiles(options.csv).catch((error: unknown) => {
+      throw usage(
+        `--csv: ${messageOf(error)}`,
+        "give files named like BTCUSDT_1h.csv or BTCUSDT-1h-2024-12.csv",
+      );
+    });
+    const lastTime = Math.max(...series.map(({ rows }) => rows.at(-1)?.openTime ?? 0));
+    return { market: new RecordedMarket({ series }), lastTime };
+  }
+  const seed = numberOf("--seed", options.seed);
+  const symbols =
+    options.symbols === undefined
+      ? DEFAULT_SYMBOLS
+      : /^\d+$/.test(options.symbols)
+        ? manySymbols(Number(options.symbols))
+        : seededSymbols(options.symbols.split(","));
+  return { market: new SeededMarket({ seed, symbols }) };
+}
+
+const DAY_MS = 86_400_000;
+
+function startOf(options: SimulateOptions, lastTime: number | undefined): number | undefined {
+  if (options.startAt === undefined) return lastTime === undefined ? undefined : lastTime - DAY_MS;
+  const time = Date.parse(options.startAt);
+  if (Number.isNaN(time))
+    throw usage(
+      `--start-at: "${options.startAt}" is not a time`,
+      "write it like 2023-03-24T12:30Z",
+    );
+  return time;
+}
+
+function numberOf(flag: string, text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value) || value < 0) {
+    throw usage(`${flag}: "${text}" is not a number`, `give ${flag} a number that is not negative`);
+  }
+  return value;
+}
+
+function usage(message: string, remedy: string): BlackTradeError {
+  return new BlackTradeError("E_USAGE", message, { remedy });
+}

@@ -1,0 +1,104 @@
+import type { Gap } from "../core/gaps.ts";
+import type { BanStore, CandleStore, GapStore, RunStore, StatusStore } from "../core/ports.ts";
+import type { Series } from "../core/series.ts";
+import { BanLedger } from "./ban-ledger.ts";
+import { CandleReader } from "./candle-reader.ts";
+import { CandleWriter } from "./candle-writer.ts";
+import { type Pacing, REAL_PACING } from "./contention.ts";
+import { Database, type DatabaseOptions } from "./database.ts";
+import { GapLedger } from "./gap-ledger.ts";
+import { IngestionRuns } from "./ingestion-runs.ts";
+import { listQuarantine, putAside, type QuarantinedCandle } from "./quarantine.ts";
+import { SeriesCatalog } from "./series-catalog.ts";
+import { type Access, checkServer, type ServerReport } from "./server-check.ts";
+import { readFacts } from "./status-reader.ts";
+
+export { describeTarget, maskPasswords, parseDatabaseUrl } from "./connection-url.ts";
+export { createDatabase } from "./create-database.ts";
+export { Database, type DatabaseOptions, type StatementEcho } from "./database.ts";
+export { type Embedded, type EmbeddedOptions, startEmbedded } from "./embedded.ts";
+export { type MigrationState, migrate, migrateDown, migrationStates } from "./migrate.ts";
+
+/** How a store is opened. */
+export interface StoreOptions extends DatabaseOptions {
+  /** `read` needs only the right to read; `write` when not given. */
+  readonly access?: Access;
+  /** Go on with a server that may lose commits (`fsync = off`); {@link Store.server} then has the warnings. */
+  readonly toleratesUnsafe?: boolean;
+  /** Waiting between tries; the machine's own when not given. */
+  readonly pacing?: Pacing;
+}
+
+/** Everything that is kept in PostgreSQL: the ports of ingestion, and what is read of it. */
+export interface Store
+  extends CandleStore,
+    GapStore,
+    BanStore,
+    RunStore,
+    StatusStore,
+    Pick<CandleReader, "range" | "latest" | "count" | "revisions"> {
+  /** What the check at the start found. */
+  readonly server: ServerReport;
+  /** Every series that the database knows, by exchange, symbol and timeframe. */
+  series(): Promise<readonly Series[]>;
+  /** Ledger entries of a series that are not filled, ascending. */
+  gaps(series: Series): Promise<readonly Gap[]>;
+  /** Refused candles, the last seen first. */
+  quarantined(limit: number): Promise<readonly QuarantinedCandle[]>;
+  /** Waits for what is running and closes every connection; a run that has not ended loses its hold on the database. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the database of a URL: checks the server and the schema first, writes nothing.
+ * @throws {BlackTradeError} E_CONFIG, E_DB_*: unreachable, wrong password, not migrated, newer, changed, unsafe
+ */
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const { access = "write", toleratesUnsafe = false, pacing = REAL_PACING } = options;
+  const database = new Database(options);
+  try {
+    const server = await checkServer(database, access, toleratesUnsafe);
+    return assemble(database, server, pacing);
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+function assemble(database: Database, server: ServerReport, pacing: Pacing): Store {
+  const catalog = new SeriesCatalog(database, pacing);
+  const writer = new CandleWriter(database, catalog, pacing);
+  const reader = new CandleReader(database, catalog);
+  const gaps = new GapLedger(database, catalog, pacing);
+  const bans = new BanLedger(database);
+  const runs = new IngestionRuns(database, catalog, pacing, server.isPooled);
+  return {
+    server,
+    write: (batch, watermarks) => writer.write(batch, watermarks),
+    quarantine: async (candle, rejection) => {
+      const [id = 0] = await catalog.register([candle.series]);
+      await putAside(database, id, candle, rejection);
+    },
+    open: (entries) => gaps.open(entries),
+    due: (series, now, limit) => gaps.due(series, now, limit),
+    replace: (gap, left) => gaps.replace(gap, left),
+    load: (exchange) => bans.load(exchange),
+    save: (ban, remainingMs) => bans.save(ban, remainingMs),
+    begin: (run, series) => runs.begin(run, series),
+    want: (wanted, exchangeTime) => runs.want(wanted, exchangeTime),
+    end: () => runs.end(),
+    report: (reports, exchangeTime) => runs.report(reports, exchangeTime),
+    facts: () => readFacts(database),
+    range: (series, range, limit) => reader.range(series, range, limit),
+    latest: (series, count) => reader.latest(series, count),
+    count: (series, range) => reader.count(series, range),
+    revisions: (series, range, limit) => reader.revisions(series, range, limit),
+    series: () => catalog.list(),
+    gaps: (series) => gaps.list(series),
+    quarantined: (limit) => listQuarantine(database, limit),
+    close: async () => {
+      await runs.close();
+      await database.close();
+    },
+  };
+}

@@ -1,0 +1,103 @@
+import { type Series, seriesKey } from "../core/series.ts";
+import { type Pacing, REAL_PACING, retryContention } from "./contention.ts";
+import type { Executor } from "./database.ts";
+
+interface SeriesRow {
+  readonly id: number;
+  readonly exchange: string;
+  readonly symbol: string;
+  readonly timeframe: Series["timeframe"];
+}
+
+/** Numbers of series as the tables use them. They never change, so they are asked for once. */
+export class SeriesCatalog {
+  readonly #executor: Executor;
+  readonly #pacing: Pacing;
+  readonly #ids = new Map<string, number>();
+
+  constructor(executor: Executor, pacing: Pacing = REAL_PACING) {
+    this.#executor = executor;
+    this.#pacing = pacing;
+  }
+
+  /** Numbers of series, index for index; series that are new are registered. @throws {BlackTradeError} E_DB_* */
+  async register(series: readonly Series[]): Promise<readonly number[]> {
+    const unknown = this.#unknown(series);
+    if (unknown.length > 0) {
+      await this.#learn(unknown);
+      // One order for all processes: two that register the same series do not wait for each other crosswise.
+      const added = this.#unknown(unknown).sort((a, b) => (seriesKey(a) < seriesKey(b) ? -1 : 1));
+      if (added.length > 0) {
+        await retryContention(this.#pacing, () => this.#insert(added));
+        await this.#learn(added);
+      }
+    }
+    return series.map((one) => this.#idOf(one));
+  }
+
+  /** Number of a series, or `undefined` when the database has never heard of it. @throws {BlackTradeError} E_DB_* */
+  async find(series: Series): Promise<number | undefined> {
+    if (!this.#ids.has(seriesKey(series))) await this.#learn([series]);
+    return this.#ids.get(seriesKey(series));
+  }
+
+  /** Numbers of those series that the database knows. @throws {BlackTradeError} E_DB_* */
+  async findAll(series: readonly Series[]): Promise<readonly number[]> {
+    const unknown = this.#unknown(series);
+    if (unknown.length > 0) await this.#learn(unknown);
+    return series.flatMap((one) => this.#ids.get(seriesKey(one)) ?? []);
+  }
+
+  /** Every series of the database, by exchange, symbol and timeframe. @throws {BlackTradeError} E_DB_* */
+  async list(): Promise<readonly Series[]> {
+    const rows = await this.#executor.run<SeriesRow>({
+      text: "select id, exchange, symbol, timeframe from series order by exchange, symbol, candle_step_ms(timeframe)",
+    });
+    for (const row of rows) this.#ids.set(seriesKey(row), row.id);
+    return rows.map(({ exchange, symbol, timeframe }) => ({ exchange, symbol, timeframe }));
+  }
+
+  #unknown(series: readonly Series[]): Series[] {
+    const unknown = new Map<string, Series>();
+    for (const one of series) {
+      const key = seriesKey(one);
+      if (!this.#ids.has(key)) unknown.set(key, one);
+    }
+    return [...unknown.values()];
+  }
+
+  async #learn(series: readonly Series[]): Promise<void> {
+    const rows = await this.#executor.run<SeriesRow>({
+      text: `
+        select s.id, s.exchange, s.symbol, s.timeframe
+        from unnest($1::text[], $2::text[], $3::text[]) as wanted (exchange, symbol, timeframe)
+        join series s using (exchange, symbol, timeframe)`,
+      values: columnsOf(series),
+    });
+    for (const row of rows) this.#ids.set(seriesKey(row), row.id);
+  }
+
+  async #insert(series: readonly Series[]): Promise<void> {
+    await this.#executor.run({
+      text: `
+        insert into series (exchange, symbol, timeframe)
+        select * from unnest($1::text[], $2::text[], $3::text[])
+        on conflict do nothing`,
+      values: columnsOf(series),
+    });
+  }
+
+  #idOf(series: Series): number {
+    const id = this.#ids.get(seriesKey(series));
+    if (id === undefined) throw new Error(`${seriesKey(series)} was not registered`);
+    return id;
+  }
+}
+
+function columnsOf(series: readonly Series[]): string[][] {
+  return [
+    series.map(({ exchange }) => exchange),
+    series.map(({ symbol }) => symbol),
+    series.map(({ timeframe }) => timeframe),
+  ];
+}

@@ -1,0 +1,80 @@
+import type { Series } from "../core/series.ts";
+import type { RunFacts, SeriesFacts } from "../core/status.ts";
+import type { Executor } from "./database.ts";
+
+type Nullable<T> = { readonly [K in keyof T]: Exclude<T[K], undefined> | null };
+
+type RunRow = Nullable<Required<RunFacts>> & { readonly id: number };
+type SeriesRow = Nullable<Required<Omit<SeriesFacts, "series">>> & Series;
+
+/** All times are exchange time: the clock of the database, carried by the offset that the ingester gave last. */
+const RUN = `
+  with run as (
+    select *, exchange_offset_ms * interval '1 millisecond' as ahead from ingestion_runs order by id desc limit 1
+  )
+  select
+    id, host, pid, mode,
+    candle_epoch_ms(started_at + ahead) as "startedTime",
+    candle_epoch_ms(heartbeat_at + ahead) as "heartbeatTime",
+    candle_epoch_ms(stopped_at + ahead) as "stoppedTime",
+    candle_epoch_ms(clock_timestamp() + ahead) as now,
+    (
+      select candle_epoch_ms(max(until_time)) from exchange_bans b
+      where exists (
+        select from ingestion_status st join series s on s.id = st.series_id
+        where st.run_id = run.id and s.exchange = b.exchange
+      )
+    ) as "bannedUntilTime"
+  from run`;
+
+const SERIES = `
+  select
+    s.exchange, s.symbol, s.timeframe,
+    coalesce(st.run_id = $1, false) as "isConfigured",
+    candle_epoch_ms(st.wanted_from) as "wantedFrom",
+    case when st.wanted_from is not null then candle_epoch_ms(st.next_open_time) end as next,
+    candle_epoch_ms(st.newest_open_time) as "newestOpenTime",
+    st.is_streamed as "isStreamed",
+    st.is_catching_up as "isCatchingUp",
+    coalesce(g.open_count, 0) as "openGapCount",
+    coalesce(g.confirmed_count, 0) as "confirmedGapCount",
+    st.halted_status as "haltedStatus",
+    st.problem,
+    candle_epoch_ms(st.problem_since) as "problemSinceTime",
+    st.latency_ms as "latencyMs"
+  from ingestion_status st
+  join series s on s.id = st.series_id
+  left join (
+    select
+      series_id,
+      count(*) filter (where state = 'open') as open_count,
+      count(*) filter (where state = 'confirmed') as confirmed_count
+    from gaps where state <> 'filled'
+    group by series_id
+  ) g on g.series_id = st.series_id
+  order by s.exchange, s.symbol, candle_step_ms(s.timeframe)`;
+
+/** See {@link StatusStore.facts}. */
+export async function readFacts(
+  executor: Executor,
+): Promise<{ readonly run: RunFacts | undefined; readonly series: readonly SeriesFacts[] }> {
+  const [row] = await executor.run<RunRow>({ name: "read-run", text: RUN });
+  const { id, ...run } = row ?? { id: null };
+  const rows = await executor.run<SeriesRow>({
+    name: "read-series-facts",
+    text: SERIES,
+    values: [id],
+  });
+  return {
+    run: row === undefined ? undefined : (withoutNulls(run) as RunFacts),
+    series: rows.map(({ exchange, symbol, timeframe, ...facts }) => ({
+      series: { exchange, symbol, timeframe },
+      ...(withoutNulls(facts) as Omit<SeriesFacts, "series">),
+    })),
+  };
+}
+
+/** What the database does not know is absent, not null. */
+function withoutNulls(row: object): object {
+  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null));
+}

@@ -1,0 +1,74 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+
+const BIN = fileURLToPath(new URL("../../bin/black-trade.js", import.meta.url));
+
+/** What a finished program left. */
+export interface Finished {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The real program as another process. */
+export class Program {
+  readonly child: ChildProcess;
+  stdout = "";
+  stderr = "";
+  readonly #ended: Promise<Finished>;
+
+  /** @param env added to a clean environment: none of the caller's settings reach the program */
+  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd = "/") {
+    const { PATH = "", HOME = "" } = process.env;
+    this.child = spawn(process.execPath, [BIN, ...args], {
+      cwd,
+      env: { PATH, HOME, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+      this.stdout += text;
+    });
+    this.child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.stderr += text;
+    });
+    this.#ended = once(this.child, "close").then(([status, signal]) => ({
+      status,
+      signal,
+      stdout: this.stdout,
+      stderr: this.stderr,
+    }));
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  /** Resolves when the process has ended and all its output is read. */
+  ended(): Promise<Finished> {
+    return this.#ended;
+  }
+
+  /** Resolves when `pattern` is found in the output. @throws {Error} when the program ends first, or after `ms` */
+  async says(pattern: RegExp, ms = 30_000): Promise<RegExpExecArray> {
+    const deadline = Date.now() + ms;
+    for (;;) {
+      const match = pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
+      if (match !== null) return match;
+      if (this.child.exitCode !== null || this.child.signalCode !== null || Date.now() > deadline) {
+        throw new Error(`${pattern} was not said:\n${this.stdout}\n${this.stderr}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+/** Runs the program to its end. */
+export function runProgram(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  cwd?: string,
+): Promise<Finished> {
+  return new Program(args, env, cwd).ended();
+}
