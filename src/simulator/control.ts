@@ -76,7 +76,6 @@ export class ControlServer {
       return;
     }
     const id = this.#exchange.faults.set(fault);
-    this.#exchange.journal.fault(JSON.stringify(fault));
     reply(response, 200, { id, faults: this.#exchange.faults.active() });
   }
 

@@ -91,12 +91,17 @@ function exchangeOf(options: SimulatorOptions, clock: Clock): Exchange {
     options.startAt === undefined ? (options.offsetMs ?? 0) : options.startAt - clock.now();
   const now = (): number => Math.floor(clock.now() + offsetMs);
   const faults = new Faults(now, options.faultSeed ?? 1);
+  const journal = new Journal(now, options.journalSize ?? DEFAULT_JOURNAL_SIZE);
+  faults.onChange((change) => {
+    const fault = change.kind === "action" ? change.action : change.active.fault;
+    journal.fault(`${change.kind} ${JSON.stringify(fault)}`);
+  });
   return {
     market: options.market,
     now,
     toldTime: () => now() + (faults.find("clockSkew")?.ms ?? 0),
     faults,
-    journal: new Journal(now, options.journalSize ?? DEFAULT_JOURNAL_SIZE),
+    journal,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     pace: { ...DEFAULT_PACE, ...options.pace },
     switches: { ...DEFAULT_SWITCHES, ...options.switches },

@@ -51,6 +51,7 @@ interface ControlMessage {
 const MAX_FRAME_BYTES = 2 ** 20;
 /** The exchange closes at the sixth message in a second, and pings and pongs count (§1.5). */
 const MAX_SENT_PER_SECOND = 4;
+const CLOSE_TIMEOUT_MS = 2_000;
 /** A certificate or a region does not change in a second. */
 const LASTING_RETRY_MS = 60_000;
 const FIREWALL_RETRY_MS = 10 * 60_000;
@@ -170,7 +171,19 @@ export class Link {
     });
   }
 
-  /** Ends the link: politely when it is open, and without waiting for an answer. */
+  /** Ends a link that is of no more use: says so, and gives the other side a moment for what is under way. */
+  retire(reason: string): void {
+    this.#reason ??= reason;
+    this.#socket.close(1000);
+    const { clock } = this.#options;
+    clock.sleep(CLOSE_TIMEOUT_MS, this.#timers.signal).then(
+      () => this.#socket.terminate(),
+      // It has ended by itself.
+      () => undefined,
+    );
+  }
+
+  /** Ends the link at once: says so when it is open, and waits for nothing. */
   close(reason: string): void {
     this.#reason ??= reason;
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.close(1000);

@@ -230,7 +230,7 @@ export class Shard {
       this.#giveUp(link, "subscribed, but no candle came while the old socket had some", 0);
       return false;
     }
-    old.close("replaced");
+    old.retire("replaced");
     record({ kind: "rotated", connection: name, reason: reason ?? "" });
     return true;
   }
