@@ -2,11 +2,13 @@
  * The simulator is believed when clients that were made for Binance take it for Binance, unmodified.
  * How each is pointed at another host, and its traps: src/simulator/README.md.
  */
+
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Spot, SpotRestAPI, SpotWebsocketStreams } from "@binance/spot";
 import { MainClient, WebsocketClient } from "binance";
 import ccxt from "ccxt";
+import { systemClock } from "../src/clock.ts";
 import {
   SeededMarket,
   type Simulator,
@@ -22,6 +24,7 @@ let sim: Simulator;
 
 const startFresh = async (): Promise<void> => {
   sim = await startSimulator({
+    clock: systemClock,
     market: new SeededMarket({
       symbols: seededSymbols(["BTCUSDT", "ETHUSDT", "ETHBTC"]),
       listedAt: Date.UTC(2025, 5, 1),

@@ -244,6 +244,24 @@ test("during a hold nothing goes, whatever the priority; the longest hold counts
   );
 });
 
+test("a limit that the exchange says replaces the first one, what is spent stays spent", () => {
+  const budget = new WeightBudget(LIMIT);
+  assert.equal(budget.take(60, "bulk", START), 0);
+  budget.setLimit(200);
+  assert.equal(budget.take(60, "bulk", START), 0);
+  assert.ok(budget.take(1, "bulk", START) > 0);
+  budget.setLimit(50);
+  assert.ok(budget.take(1, "live", START) > 0);
+});
+
+test("the first request after a hold counts like any other", () => {
+  const budget = new WeightBudget(LIMIT);
+  budget.hold(START + 5_000);
+  assert.equal(budget.take(7, "live", START + 4_999), 1);
+  assert.equal(budget.take(7, "live", START + 5_000), 0);
+  assert.equal(budget.usedAt(START + 5_000), 7);
+});
+
 test("Retry-After is obeyed within 1 s … 3 days, and what says nothing usable means a minute", () => {
   const threeDays = 3 * 24 * 3_600_000;
   const expected: readonly (readonly [string | null, number])[] = [

@@ -55,6 +55,16 @@ test("what can pass by itself is never a fault of use or configuration", () => {
   }
 });
 
+test("what goes away by itself: a database that is down or busy, and an exchange, but for wrong requests", () => {
+  const retryable = CODES.filter((code) => ERRORS[code].retryable);
+  const expected = CODES.filter(
+    (code) =>
+      ["E_DB_UNREACHABLE", "E_DB_FAILED"].includes(code) ||
+      (code.startsWith("E_SOURCE_") && !["E_SOURCE_REFUSED", "E_SOURCE_SYMBOL"].includes(code)),
+  );
+  assert.deepEqual(retryable, expected);
+});
+
 test("an error carries its code, exit, remedy, cause and facts", () => {
   fc.assert(
     fc.property(fc.constantFrom(...CODES), fc.string(), fc.string(), (code, message, remedy) => {

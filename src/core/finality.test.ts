@@ -48,6 +48,14 @@ test("a version number is a safe integer that can be read back", () => {
   );
 });
 
+test("version numbers stand in databases: what they mean does not change", () => {
+  assert.deepEqual(AUTHORITY, {
+    ...{ csv: 10, "rest-early": 20, stream: 30 },
+    ...{ "archive-monthly": 40, "archive-daily": 50, rest: 60 },
+  });
+  assert.equal(versionNumber("rest", 1_783_900_800_000), 1_057_315_063_464_960);
+});
+
 test("a higher authority outranks any later time", () => {
   fc.assert(
     fc.property(source(), source(), observedTime(), observedTime(), (a, b, one, other) => {
@@ -239,6 +247,32 @@ test("every row is told apart once, in order, and by the same limits", () => {
   );
 });
 
+test("an off-grid row goes on to its own close, and no further than its length whatever it says", () => {
+  const openTime = 1_512_367_220_799;
+  const fate = (closeTime: number, askedTime: number): string => {
+    const row = (at: number, end: number): Candle => ({
+      ...{ openTime: at, closeTime: end, tradeCount: 1 },
+      ...{ open: "1", high: "1", low: "1", close: "1", volume: "1", quoteVolume: "1" },
+      ...{ takerBuyVolume: "0", takerBuyQuoteVolume: "0" },
+    });
+    const rows = [row(openTime, closeTime), row(openTime + 60_000, closeTime + 60_000)];
+    const judged = judgeRows("1m", rows, askedTime);
+    return judged.forming.includes(rows[0] as Candle) ? "forming" : "closed";
+  };
+  const tolerance = 2_000;
+  assert.equal(fate(openTime + 59_999, openTime + 59_999 - tolerance), "forming");
+  assert.equal(fate(openTime + 59_999, openTime + 60_000 - tolerance), "closed");
+  assert.equal(fate(openTime + 1e15, openTime + 60_000 - tolerance), "closed");
+  assert.equal(
+    fate(Number.NaN, openTime + 60_000),
+    "closed",
+    "so that it is refused, not withheld",
+  );
+  const cellEnd = openTime - 20_799 + 60_000;
+  assert.equal(fate(openTime + 3, cellEnd - tolerance - 1), "forming", "cut short: by its cell");
+  assert.equal(fate(openTime + 3, cellEnd - tolerance), "closed");
+});
+
 test("a row of the minute is judged by its close, its successor and its age", () => {
   const openTime = 1_783_900_800_000;
   const end = openTime + 60_000;
@@ -259,6 +293,7 @@ test("a row of the minute is judged by its close, its successor and its age", ()
   assert.equal(fate(end + LONE_ROW_CLOSED_MS, false), "early");
   assert.equal(fate(end + SETTLE_MS, false), "settled");
   assert.equal(fate(end - 2_001, true), "forming", "a successor from the future proves nothing");
+  assert.equal(fate(end - 2_000, true), "early", "the estimate of exchange time may trail by 2 s");
   assert.equal(fate(end, true), "early");
   assert.equal(fate(end + SETTLE_MS - 1, true), "early");
   assert.equal(fate(end + SETTLE_MS, true), "settled");

@@ -201,6 +201,16 @@ test("asked whenever it is due, a gap is confirmed at the second question and as
   );
 });
 
+test("a confirmed gap is looked at again after 7, 14, 28 … days, five years at the most", () => {
+  const day = 24 * HOUR_MS;
+  const of: Series = { exchange: "binance", symbol: "BTCUSDT", timeframe: "1m" };
+  const gap = emptyAnswer(of, { from: NOW - 60_000, to: NOW }, NOW);
+  assert.equal(gap.nextTryTime, NOW + HOUR_MS);
+  const history = askOften(gap, [HOUR_MS, ...Array<number>(11).fill(day)]);
+  const pauses = history.map(({ gap: after, askedTime }) => (after.nextTryTime - askedTime) / day);
+  assert.deepEqual(pauses, [7, 14, 28, 56, 112, 224, 448, 896, 1_792, 1_792, 1_792, 1_792]);
+});
+
 test("a part of a gap keeps the history of the whole, and what came is no gap any more", () => {
   const cut = newGap().chain((gap) =>
     fc.record({

@@ -70,6 +70,10 @@ test("recorded oddities pass: they are real data", () => {
       close: "0.00000001",
     },
     "another venue's extremes": { low: "0.000000000000000001", volume: "99999999999999999999" },
+    "the first and the last time that are taken": {
+      openTime: Date.UTC(2008, 0, 1),
+      closeTime: 2 ** 44 - 1,
+    },
     "seen in the millisecond it opened": { openTime: SEEN, closeTime: SEEN + 59_999 },
   };
   for (const [name, changes] of Object.entries(oddities)) {
@@ -83,9 +87,13 @@ test("every reason for a refusal is given, with the text that caused it", () => 
     ["not-a-time", { openTime: 1_783_900_800 }, /1783900800$/],
     ["not-a-time", { closeTime: 1_783_900_859_999_999 }, /closeTime/],
     ["not-a-time", { openTime: 1_783_900_800_000.5 }, /openTime/],
+    ["not-a-time", { openTime: Date.UTC(2008, 0, 1) - 1 }, /openTime/],
+    ["not-a-time", { closeTime: 2 ** 44 }, /closeTime is 17592186044416$/],
     ["not-a-count", { tradeCount: -1 }, /tradeCount is -1/],
     ["not-a-count", { tradeCount: 2_147_483_648 }, /tradeCount/],
     ["not-a-decimal", { volume: "1e5" }, /volume is "1e5"/],
+    ["not-a-decimal", { volume: "9".repeat(99) }, /volume is "9{59}…$/],
+    ["not-a-decimal", { volume: "x".repeat(58) }, /volume is "x{58}"$/],
     ["price-not-positive", { low: "0.000" }, /low is 0\.000/],
     ["high-below-low", { high: "0.5" }, /high 0\.5 is below low 1/],
     ["open-outside-range", { open: "4.00000001" }, /open 4\.00000001/],

@@ -97,11 +97,11 @@ export const DEFAULT_SWITCHES: Switches = {
   archiveDelayMs: 3 * 3_600_000,
 };
 
-/** How a simulator is started. Everything has a default but the market. */
+/** How a simulator is started. Everything has a default but the market and the clock. */
 export interface SimulatorOptions {
   readonly market: Market;
-  /** All that the exchange times runs on it. Default: the machine's. */
-  readonly clock?: Clock;
+  /** All that the exchange times runs on it. */
+  readonly clock: Clock;
   /** Exchange time = clock + this. Default 0. */
   readonly offsetMs?: number;
   /** Epoch ms at which exchange time starts; instead of `offsetMs`. */

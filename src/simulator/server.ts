@@ -2,7 +2,6 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import type { Clock } from "../core/ports.ts";
 import { ArchiveServer } from "./archive.ts";
-import { realClock } from "./clock.ts";
 import { ControlServer } from "./control.ts";
 import type { Exchange } from "./exchange.ts";
 import { Faults } from "./faults.ts";
@@ -44,7 +43,7 @@ const DEFAULT_JOURNAL_SIZE = 1_000;
  * @throws the error of listening, e.g. EADDRINUSE
  */
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
-  const clock = options.clock ?? realClock;
+  const { clock } = options;
   const exchange = exchangeOf(options, clock);
   const stop = new AbortController();
   connectMarket(exchange.market, exchange.faults);

@@ -7,7 +7,6 @@ import { gunzipSync } from "node:zlib";
  * `../shared/data` beside the project. `undefined` where there is none.
  */
 export function sharedDataFolder(): string | undefined {
-  // biome-ignore lint/style/noProcessEnv: the one place where tests learn where recorded data lies.
   const named = process.env.BLACK_TRADE_DATA;
   const folder = named ?? join(import.meta.dirname, "../../../shared/data");
   return existsSync(folder) ? folder : undefined;

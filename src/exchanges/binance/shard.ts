@@ -206,8 +206,7 @@ export class Shard {
 
   #leave(link: Link, reason: string): void {
     const { name, record, onLink, signal } = this.#options;
-    this.#carriers.delete(link);
-    if (this.#carriers.size > 0 || signal.aborted) return;
+    if (!this.#carriers.delete(link) || this.#carriers.size > 0 || signal.aborted) return;
     const series = this.#series();
     onLink({ kind: "disconnected", connection: name, series, reason });
     record({ kind: "disconnected", connection: name, reason, seriesCount: series.length });
@@ -230,6 +229,7 @@ export class Shard {
       this.#giveUp(link, "subscribed, but no candle came while the old socket had some", 0);
       return false;
     }
+    this.#carriers.delete(old);
     old.retire("replaced");
     record({ kind: "rotated", connection: name, reason: reason ?? "" });
     return true;

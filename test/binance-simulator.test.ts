@@ -1,0 +1,231 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { WeightBudget } from "../src/core/budget.ts";
+import type { Candle } from "../src/core/candle.ts";
+import { SourceHoldError } from "../src/core/errors.ts";
+import { ExchangeTime } from "../src/core/exchange-time.ts";
+import type { Clock, LiveEvent } from "../src/core/ports.ts";
+import type { TimeRange } from "../src/core/range.ts";
+import type { Series } from "../src/core/series.ts";
+import { TIMEFRAMES, type Timeframe } from "../src/core/timeframe.ts";
+import { createBinanceRest, refuseUnknownSymbols } from "../src/exchanges/binance/index.ts";
+import {
+  type Market,
+  type MarketCandle,
+  SeededMarket,
+  type Simulator,
+  type SimulatorOptions,
+  seededSymbols,
+  startSimulator,
+} from "../src/simulator/index.ts";
+import { follow } from "./support/binance-follower.ts";
+import { scaledClock } from "./support/clocks.ts";
+
+/** The adapter against the built-in exchange: two readings of the same documents meet. */
+
+const NAMES = ["BTCUSDT", "ETHUSDT", "币安人生USDT"];
+const START = Date.UTC(2025, 5, 2, 10, 0, 30);
+const MINUTE = 60_000;
+const DAY = 86_400_000;
+const FACTOR = 60;
+
+interface Meeting {
+  readonly simulator: Simulator;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+async function meet(t: TestContext, options: Partial<SimulatorOptions> = {}): Promise<Meeting> {
+  const clock = scaledClock(FACTOR, START);
+  const market = new SeededMarket({ symbols: seededSymbols(NAMES) });
+  const simulator = await startSimulator({ market, clock, ...options });
+  const controller = new AbortController();
+  t.after(async () => {
+    controller.abort();
+    await simulator.close();
+  });
+  return { simulator, clock, signal: controller.signal };
+}
+
+function restOf({ simulator, clock }: Meeting) {
+  const exchangeTime = new ExchangeTime();
+  const budget = new WeightBudget(6_000);
+  const rest = createBinanceRest({
+    baseUrl: simulator.url,
+    clock,
+    exchangeTime,
+    budget,
+    random: Math.random,
+    record: () => undefined,
+    onHold: async () => undefined,
+    deadlineMs: 600_000,
+  });
+  return { rest, budget, exchangeTime };
+}
+
+const seriesOf = (symbol: string, timeframe: Timeframe): Series => ({
+  exchange: "binance",
+  symbol,
+  timeframe,
+});
+
+function ours({ firstTradeId: _first, lastTradeId: _last, ...candle }: MarketCandle): Candle {
+  return candle;
+}
+
+function truthOf(market: Market, series: Series, range: TimeRange, now: number): Candle[] {
+  const { symbol, timeframe: interval } = series;
+  return [...market.candles({ symbol, interval }, range, now, "ascending")].map(ours);
+}
+
+const closedOf = (events: readonly LiveEvent[]) =>
+  events.flatMap((event) => (event.kind === "candle" && event.isClosed ? [event] : []));
+
+test("history is page by page what the market had, digit for digit, in every timeframe", async (t) => {
+  const outages = [{ from: START - 2 * DAY, to: START - 2 * DAY + 47 * MINUTE }];
+  const market = new SeededMarket({ symbols: seededSymbols(NAMES), outages });
+  const meeting = await meet(t, { market });
+  const { rest } = restOf(meeting);
+  const spans: Partial<Record<Timeframe, number>> = {
+    "1s": 3_600_000,
+    "1m": 3 * DAY,
+    "3m": 3 * DAY,
+  };
+  for (const timeframe of TIMEFRAMES) {
+    const series = seriesOf("币安人生USDT", timeframe);
+    const range = { from: START - (spans[timeframe] ?? 60 * DAY), to: START - 3 * MINUTE };
+    const rows: Candle[] = [];
+    let from = range.from;
+    for await (const page of rest.candles(series, range, meeting.signal, "bulk")) {
+      assert.equal(page.range.from, from);
+      from = page.range.to;
+      rows.push(...page.rows);
+    }
+    const closed = (candles: readonly Candle[]) =>
+      candles.filter(({ closeTime }) => closeTime < START);
+    assert.deepEqual(closed(rows), closed(truthOf(market, series, range, START)), timeframe);
+    assert.ok(rows.length > 0);
+  }
+  assert.deepEqual(meeting.simulator.journal.counts().violations, {});
+});
+
+test("two candles in one minute, off the grid, come over too", async (t) => {
+  const offGrid = [{ from: START - DAY, to: START - DAY / 2, shiftMs: 20_799 }];
+  const market = new SeededMarket({ symbols: seededSymbols(NAMES), offGrid });
+  const meeting = await meet(t, { market });
+  const series = seriesOf("BTCUSDT", "1m");
+  const range = { from: START - 2 * DAY - 30_000, to: START - 30_000 };
+  const rows: Candle[] = [];
+  for await (const page of restOf(meeting).rest.candles(series, range, meeting.signal, "bulk")) {
+    rows.push(...page.rows);
+  }
+  assert.deepEqual(rows, truthOf(market, series, range, START));
+  assert.ok(rows.some(({ openTime }) => openTime % MINUTE === 20_799));
+});
+
+test("time, symbols and the first candle are those of the exchange", async (t) => {
+  const meeting = await meet(t);
+  const { simulator, clock, signal } = meeting;
+  const { rest, exchangeTime } = restOf(meeting);
+  await rest.syncTime(signal);
+  assert.ok(Math.abs(exchangeTime.now(clock.monotonic()) - simulator.now()) < 2_000);
+  const markets = await rest.markets(signal);
+  assert.deepEqual(markets.map(({ symbol }) => symbol).sort(), [...NAMES].sort());
+  refuseUnknownSymbols(NAMES, markets);
+  const series = seriesOf("BTCUSDT", "1m");
+  const [first] = truthOf(simulator.market, series, { from: 0, to: simulator.now() }, START);
+  assert.equal(await rest.firstOpenTime(series, signal), first?.openTime);
+});
+
+test("what the stream closes is what REST serves then; the exchange has nothing to complain about", async (t) => {
+  const meeting = await meet(t, { switches: { strictPongs: true } });
+  const { simulator, clock } = meeting;
+  const series = NAMES.flatMap((symbol) => [seriesOf(symbol, "1m"), seriesOf(symbol, "1s")]);
+  const follower = follow(t, series, { wsUrl: simulator.wsUrl, clock });
+  await follower.event("connected");
+  await pause((4 * MINUTE) / FACTOR);
+  await follower.stop();
+  const closed = closedOf(follower.events);
+  assert.ok(closed.length > 3 * 3 + 3 * 60, `${closed.length} closed`);
+  for (const { series: one, candle } of closed) {
+    const { symbol, timeframe: interval } = one;
+    const truth = simulator.market.candle({ symbol, interval }, candle.openTime, simulator.now());
+    assert.deepEqual(candle, truth && ours(truth));
+  }
+  const counts = simulator.journal.counts();
+  assert.deepEqual(counts.violations, {});
+  assert.equal(counts.upgradeCount, 1);
+});
+
+test("drops, cuts, dead links and shutdowns: the series come back, within the exchange's limits", async (t) => {
+  const meeting = await meet(t);
+  const { simulator, clock } = meeting;
+  const series = NAMES.map((symbol) => seriesOf(symbol, "1s"));
+  const follower = follow(t, series, { wsUrl: simulator.wsUrl, clock });
+  await follower.event("connected");
+  simulator.faults.set({ kind: "drop", code: 1006 });
+  await follower.event("connected", 2);
+  simulator.faults.set({ kind: "cutMidFrame" });
+  await follower.event("connected", 3);
+  simulator.faults.set({ kind: "drop", code: 1008, reason: "Too many requests" });
+  await follower.event("connected", 4);
+  await pause((12 * 1_000) / FACTOR);
+  const dead = simulator.faults.set({ kind: "halfOpen" });
+  await pause(20);
+  simulator.faults.clear(dead);
+  const lost = await follower.event("disconnected", 4);
+  assert.equal(lost.reason, "no frame for 60 s");
+  await follower.event("connected", 5);
+  await pause((12 * 1_000) / FACTOR);
+
+  simulator.faults.set({ kind: "serverShutdown", closeAfterMs: 60_000 });
+  await follower.record("rotated");
+  assert.equal(follower.events.filter(({ kind }) => kind === "disconnected").length, 4);
+  const { violations, maxMessagesPerSecond } = simulator.journal.counts();
+  assert.deepEqual(violations, {});
+  assert.ok(maxMessagesPerSecond <= 4);
+});
+
+test("a silent subscription: acknowledged, mute, and alive after it was asked for again", async (t) => {
+  const meeting = await meet(t);
+  const { simulator, clock } = meeting;
+  const series = NAMES.map((symbol) => seriesOf(symbol, "1s"));
+  const mute = simulator.faults.set({ kind: "silentSubscribe" });
+  const follower = follow(t, series, { wsUrl: simulator.wsUrl, clock });
+  await follower.event("connected");
+  await pause(200);
+  assert.equal(closedOf(follower.events).length, 0);
+  simulator.faults.clear(mute);
+  follower.stream.resubscribe(series);
+  await follower.event("candle");
+  assert.deepEqual(simulator.journal.counts().violations, {});
+});
+
+test("bans and holds: no request reaches the exchange before they are over", async (t) => {
+  const meeting = await meet(t);
+  const { simulator, signal } = meeting;
+  const { rest } = restOf(meeting);
+  const series = seriesOf("BTCUSDT", "1m");
+  await rest.syncTime(signal);
+  simulator.faults.set({ kind: "rest", answer: "429", retryAfter: 5, count: 1 });
+  await assert.rejects(rest.firstOpenTime(series, signal), SourceHoldError);
+  await Promise.all([rest.firstOpenTime(series, signal), rest.firstOpenTime(series, signal)]);
+  simulator.faults.set({ kind: "ban", ms: 20_000 });
+  await assert.rejects(rest.firstOpenTime(series, signal), SourceHoldError);
+  await rest.firstOpenTime(series, signal);
+  assert.deepEqual(simulator.journal.counts().violations, {});
+});
+
+test("a flood of requests stays below 90 % of the exchange's limit and brings no refusal", async (t) => {
+  const meeting = await meet(t, { limits: { weightPerMinute: 200 } });
+  const { simulator, signal } = meeting;
+  const { rest } = restOf(meeting);
+  await rest.syncTime(signal);
+  await rest.markets(signal);
+  const series = seriesOf("BTCUSDT", "1m");
+  await Promise.all(Array.from({ length: 200 }, () => rest.firstOpenTime(series, signal)));
+  const { violations, maxWeightPerMinute } = simulator.journal.counts();
+  assert.deepEqual(violations, {});
+  assert.ok(maxWeightPerMinute <= 180, `${maxWeightPerMinute}`);
+});
