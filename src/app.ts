@@ -15,19 +15,12 @@ import {
 import { type IngestSummary, ingest } from "./ingest/run.ts";
 import { startHttp } from "./serve/http.ts";
 import { createStatusReader, type StatusView } from "./serve/status-reader.ts";
-import {
-  createDatabase,
-  Database,
-  describeTarget,
-  type Embedded,
-  migrate,
-  migrateDown,
-  migrationStates,
-  openStore,
-  parseDatabaseUrl,
-  type Store,
-  startEmbedded,
-} from "./store/index.ts";
+import { describeTarget, parseDatabaseUrl } from "./store/connection-url.ts";
+import { createDatabase } from "./store/create-database.ts";
+import { Database } from "./store/database.ts";
+import { type Embedded, startEmbedded } from "./store/embedded.ts";
+import { openStore, type Store } from "./store/index.ts";
+import { migrate, migrateDown, migrationStates } from "./store/migrate.ts";
 import { openLog } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createRecorder } from "./telemetry/record.ts";

@@ -134,7 +134,9 @@ test("time, symbols and the first candle are those of the exchange", async (t) =
   assert.deepEqual(markets.map(({ symbol }) => symbol).sort(), [...NAMES].sort());
   refuseUnknownSymbols(NAMES, markets);
   const series = seriesOf("BTCUSDT", "1m");
-  const [first] = truthOf(simulator.market, series, { from: 0, to: simulator.now() }, START);
+  const query = { symbol: series.symbol, interval: series.timeframe };
+  const range = { from: 0, to: START };
+  const [first] = simulator.market.candles(query, range, START, "ascending");
   assert.equal(await rest.firstOpenTime(series, signal), first?.openTime);
 });
 

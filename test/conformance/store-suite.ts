@@ -736,10 +736,15 @@ export function describeStore(
 
       test("counts of gaps are those of the ledger", async () => {
         const series = freshSeries();
-        const gap = {
-          ...{ series, reason: "shed", foundTime: T0, emptyAnswers: 0, nextTryTime: T0 },
-          ...{ state: "open", range: { from: T0, to: T0 + MINUTE_MS } },
-        } as const;
+        const gap: Gap = {
+          series,
+          range: { from: T0, to: T0 + MINUTE_MS },
+          reason: "shed",
+          state: "open",
+          foundTime: T0,
+          emptyAnswers: 0,
+          nextTryTime: T0,
+        };
         const later = { from: T0 + 5 * MINUTE_MS, to: T0 + 6 * MINUTE_MS };
         await store.begin(run, [series]);
         await store.open([gap, { ...gap, state: "confirmed", range: later }]);
