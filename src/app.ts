@@ -49,17 +49,31 @@ export interface OpenedDatabase {
   readonly close: () => Promise<void>;
 }
 
+/** How a database is reached. */
+export interface OpenOptions {
+  /** Create the database when it is missing; the embedded one is always created. */
+  readonly isCreating?: boolean;
+  /** Told of every SQL statement, in one line. */
+  readonly onStatement?: (line: string) => void;
+  /** Told when the embedded server ended and runs again. */
+  readonly onNote?: (note: string) => void;
+}
+
 /**
  * Reaches the database of a configuration, starting the embedded server when no URL is given.
- * @param options.isCreating create the database when it is missing; the embedded one is always created
  * @throws {BlackTradeError} E_DB_*, E_EMBEDDED_*
  */
 export async function openDatabase(
   config: Config,
-  options: { readonly isCreating?: boolean; readonly onStatement?: (line: string) => void } = {},
+  options: OpenOptions = {},
 ): Promise<OpenedDatabase> {
   const embedded =
-    config.databaseUrl === undefined ? await startEmbedded({ dataDir: config.dataDir }) : undefined;
+    config.databaseUrl === undefined
+      ? await startEmbedded({
+          dataDir: config.dataDir,
+          ...(options.onNote === undefined ? {} : { onNote: options.onNote }),
+        })
+      : undefined;
   try {
     return await reach(config, embedded, options);
   } catch (error) {
@@ -71,7 +85,7 @@ export async function openDatabase(
 async function reach(
   config: Config,
   embedded: Embedded | undefined,
-  options: { readonly isCreating?: boolean; readonly onStatement?: (line: string) => void },
+  options: OpenOptions,
 ): Promise<OpenedDatabase> {
   const url = embedded?.urlOf(EMBEDDED_DATABASE) ?? config.databaseUrl ?? "";
   const { onStatement } = options;
@@ -190,10 +204,10 @@ export async function runIngest(config: Config, options: RunOptions): Promise<In
   let database: OpenedDatabase | undefined;
   try {
     if (http !== undefined) log.info(`HTTP on ${http.url}: /metrics /livez /readyz`);
-    database = await openDatabase(
-      config,
-      config.isDbEchoed ? { onStatement: (line) => log.info(line) } : {},
-    );
+    database = await openDatabase(config, {
+      onNote: (note) => log.warn(note),
+      ...(config.isDbEchoed ? { onStatement: (line) => log.info(line) } : {}),
+    });
     for (const { version, name } of await database.migrate())
       log.info(`Migration ${version} ${name} applied.`);
     const store = await database.openStore("write");

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
@@ -51,6 +51,7 @@ export function demoCommand(output: Output, end: (status: ExitStatus) => void): 
       const forMs = secondsOf(options.for);
       // The server's own user has to reach it, also when this runs as root: the system's folder for such things.
       const dataDir = await mkdtemp(join(tmpdir(), "black-trade-demo-"));
+      await chmod(dataDir, 0o755);
       output.note("starting an exchange simulator and a PostgreSQL of its own …");
       const simulator = await startSimulator({ market: new SeededMarket(), clock: systemClock });
       try {
@@ -191,6 +192,7 @@ async function show(
     }
     await systemClock.sleep(REFRESH_MS, signal).catch(() => undefined);
   }
+  screen.close();
 }
 
 /** The newest stored candle of each series, by key. */

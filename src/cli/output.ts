@@ -101,6 +101,7 @@ const WIDE =
 
 function cutTo(text: string, room: number): string {
   if (displayWidth(text) <= room) return text;
+  if (room < 1) return "";
   let cut = "";
   for (const character of text) {
     if (displayWidth(cut) + displayWidth(character) >= room) break;
@@ -109,23 +110,46 @@ function cutTo(text: string, room: number): string {
   return `${cut}…`;
 }
 
-/** A screen that is drawn again and again at the same place; plain terminals and files get nothing of it. */
+/** A terminal's second screen, drawn again and again; what was on the first one is there again after `close`. */
 export class Screen {
   readonly #output: Output;
-  #drawnLines = 0;
+  #isOpen = false;
 
   constructor(output: Output) {
     this.#output = output;
   }
 
-  /** Draws the lines over the ones drawn before, cut to the height of the terminal. */
+  /** Draws the lines over the ones drawn before, cut to the terminal. */
   draw(lines: readonly string[]): void {
-    const shown = lines.slice(0, Math.max(1, this.#output.rows - 1));
-    const up = this.#drawnLines > 0 ? `\u001b[${this.#drawnLines}F` : "";
-    const text = shown.map((line) => `${line}\u001b[K`).join("\n");
-    this.#output.result(`${up}${text}\u001b[J`);
-    this.#drawnLines = shown.length;
+    const open = this.#isOpen ? "" : "\u001b[?1049h\u001b[?25l";
+    this.#isOpen = true;
+    const shown = lines
+      .slice(0, Math.max(1, this.#output.rows - 1))
+      .map((line) => `${cutPainted(line, this.#output.columns)}\u001b[K`);
+    this.#output.result(`${open}\u001b[H${shown.join("\n")}\u001b[J`);
   }
+
+  /** Gives the terminal back. */
+  close(): void {
+    if (this.#isOpen) this.#output.result("\u001b[?25h\u001b[?1049l");
+    this.#isOpen = false;
+  }
+}
+
+/** Cuts a line that may hold colours to a number of columns. */
+function cutPainted(line: string, columns: number): string {
+  let width = 0;
+  let cut = "";
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape that begins a colour
+  for (const part of line.split(/(\u001b\[[0-9;]*m)/)) {
+    if (part.startsWith("\u001b[")) cut += part;
+    else {
+      const shown = cutTo(part, columns - width);
+      width += displayWidth(shown);
+      cut += shown;
+    }
+  }
+  return cut;
 }
 
 /** A duration for people: `1.2 s`, `3 min`, `5 h`, `2 d`. */

@@ -51,10 +51,10 @@ Exit status: 0 every series is active (or halted by the exchange), 3 some are no
       const config = configOf({ ...options });
       const stop = stopSignal();
       const database = await openDatabase(config);
+      const screen = new Screen(output);
       try {
         const store = await database.openStore("read");
         const read = createStatusReader(store, systemClock.monotonic);
-        const screen = new Screen(output);
         for (;;) {
           const view = await read();
           if (options.json) output.result(JSON.stringify(statusDocument(view)));
@@ -75,6 +75,7 @@ Exit status: 0 every series is active (or halted by the exchange), 3 some are no
           }
         }
       } finally {
+        screen.close();
         stop.dispose();
         await database.close();
       }

@@ -339,7 +339,7 @@ class Rig {
       }
       for (const early of entry.early.keys()) if (early >= fetch.from) entry.early.delete(early);
       const [first] = [...entry.early].toSorted(([a], [b]) => a - b);
-      this.clock.settled(of, first && { openTime: first[0], settleTime: first[1] });
+      this.clock.settled(of, fetch.from, first && { openTime: first[0], settleTime: first[1] });
       entry.failedTime = undefined;
     } else {
       entry.failedTime = this.now;
@@ -542,6 +542,57 @@ test("an absent candle is asked for in growing pauses, a minute at the most", ()
   assert.deepEqual(pauses.slice(-2), [60_000, 60_000]);
 });
 
+test("the pauses grow to the length of a candle, and to no more than a minute", () => {
+  for (const [of, longestMs] of [
+    ["1s", 1_000],
+    ["1m", 60_000],
+    ["1h", 60_000],
+    ["1M", 60_000],
+  ] as const) {
+    const each: Series = { ...minute, timeframe: of };
+    const clock = new CloseClock();
+    const open = openTimeAt(of, OPEN);
+    clock.track(each, open);
+    let now = nextOpenTime(of, open) + POLL_DELAY_MS;
+    let pause = 0;
+    for (let turn = 0; turn < 12; turn++) {
+      clock.answered(takeOne(clock, now), "failed", now);
+      const next = clock.nextDueTime() ?? Number.NaN;
+      assert.ok(next - now >= pause, "a pause is no shorter than the one before");
+      pause = next - now;
+      now = next;
+    }
+    assert.equal(pause, longestMs, of);
+  }
+});
+
+test("success, a change of the stream, and the candle that was due begin the pauses anew", () => {
+  const anew: Readonly<Record<string, (clock: CloseClock, fetch: DueFetch, now: number) => void>> =
+    {
+      done: (clock, fetch, now) => clock.answered(fetch, "done", now),
+      stream: (clock, fetch, now) => {
+        clock.answered(fetch, "failed", now);
+        clock.setStreamed(minute, true);
+      },
+      candle: (clock, fetch, now) => {
+        clock.answered(fetch, "absent", now);
+        clock.received(minute, OPEN);
+      },
+    };
+  for (const [name, begin] of Object.entries(anew)) {
+    const clock = watching(false);
+    let now = END + 60 * 60_000;
+    for (let turn = 0; turn < 6; turn++) {
+      clock.answered(takeOne(clock, now), "absent", now);
+      now = clock.nextDueTime() ?? Number.NaN;
+    }
+    begin(clock, takeOne(clock, now), now);
+    // Much is overdue: it is due at once, and the next pause is the first step again.
+    clock.answered(takeOne(clock, now), "absent", now);
+    assert.equal(clock.nextDueTime(), now + MIN_RETRY_MS, name);
+  }
+});
+
 test("candles that come in behind a hole do not shorten the pauses between questions for it", () => {
   const clock = watching(true);
   clock.received(minute, END);
@@ -591,11 +642,12 @@ test("an early answer is read again from the first early candle on, when it has 
   assert.equal(peek(clock, END + SETTLE_MS - 1), undefined);
   const fetch = takeOne(clock, END + SETTLE_MS);
   assert.deepEqual([fetch.cause, fetch.from], ["settle", OPEN]);
-  clock.settled(minute, { openTime: END, settleTime: END + 60_000 + SETTLE_MS });
+  clock.settled(minute, OPEN, { openTime: END, settleTime: END + 60_000 + SETTLE_MS });
   clock.answered(fetch, "done", END + SETTLE_MS);
   clock.received(minute, END);
-  assert.deepEqual(peek(clock, END + 60_000 + SETTLE_MS)?.from, END);
-  clock.settled(minute);
+  assert.equal(peek(clock, END + 60_000 + SETTLE_MS - 1), undefined);
+  assert.equal(peek(clock, END + 60_000 + SETTLE_MS)?.from, END);
+  clock.settled(minute, END);
   clock.received(minute, END + 60_000);
   const later = peek(clock, END + 10 * 60_000);
   assert.deepEqual([later?.cause, later?.from], ["deadline", END + 2 * 60_000]);
@@ -615,6 +667,27 @@ test("a settling candle that cannot be read is asked for in growing pauses and n
     // Meanwhile the stream goes on.
     clock.received(minute, openTimeAt("1m", now) - 60_000);
   }
+});
+
+test("reading newer candles does not settle an older early one: 1s by polling", () => {
+  const second: Series = { ...minute, timeframe: "1s" };
+  const clock = new CloseClock();
+  clock.track(second, OPEN);
+  let now = OPEN + 1_000 + POLL_DELAY_MS;
+  let settled: DueFetch | undefined;
+  for (; settled === undefined && now < OPEN + 2 * SETTLE_MS; now += 1_000) {
+    const fetch = takeOne(clock, now);
+    if (fetch.cause === "settle") settled = fetch;
+    else {
+      // Every second its own answer, from the candle that is due on: early, for it has just closed.
+      const settleTime = fetch.from + 1_000 + SETTLE_MS;
+      clock.received(second, fetch.from, settleTime);
+      clock.settled(second, fetch.from, { openTime: fetch.from, settleTime });
+      clock.answered(fetch, "done", now);
+    }
+  }
+  assert.equal(settled?.from, OPEN);
+  assert.ok(now <= OPEN + 1_000 + SETTLE_MS + 2_000);
 });
 
 test("a stretch that the ledger explains is not asked for", () => {

@@ -218,9 +218,17 @@ export class CloseClock {
     }
   }
 
-  /** Everything that rests on early answers before `until` has been read again; `until` is the next early one, if any. */
-  settled(series: Series, nextEarly?: { openTime: number; settleTime: number }): void {
+  /**
+   * Candles from `from` on were read again. What rests on an older early answer goes on waiting for its own reading.
+   * @param nextEarly the first of them that is still early, if any
+   */
+  settled(
+    series: Series,
+    from: number,
+    nextEarly?: { openTime: number; settleTime: number },
+  ): void {
     const entry = this.#of(series);
+    if (entry.earlyFrom !== undefined && entry.earlyFrom < from) return;
     entry.earlyFrom = nextEarly?.openTime;
     entry.settleTime = nextEarly?.settleTime ?? 0;
   }

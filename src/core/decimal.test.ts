@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { decimal, notDecimal, unitsOf } from "../../test/support/arbitraries.ts";
-import { addDecimals, compareDecimals, isDecimal, isZeroDecimal, scaleOf } from "./decimal.ts";
+import {
+  addDecimals,
+  compareDecimals,
+  isDecimal,
+  isZeroDecimal,
+  scaleOf,
+  shortestDecimal,
+  sumDecimals,
+} from "./decimal.ts";
 
 const RUNS = { numRuns: 1_000 };
 
@@ -92,6 +100,32 @@ test("0.1 and 0.2 are 0.3", () => {
   assert.equal(addDecimals("0.00", "0"), "0.00");
   assert.equal(addDecimals("0.05", "0.95"), "1.00");
   assert.equal(addDecimals("99999999999999999999", "1"), "100000000000000000000");
+});
+
+test("a sum of many is the sum one by one", () => {
+  fc.assert(
+    fc.property(fc.array(decimal(), { maxLength: 12 }), (texts) => {
+      assert.equal(sumDecimals(texts), texts.reduce(addDecimals, "0"));
+    }),
+    RUNS,
+  );
+});
+
+test("equal values have one shortest text, different ones have different ones", () => {
+  fc.assert(
+    fc.property(decimal(), decimal(), fc.nat(5), (a, b, count) => {
+      const short = shortestDecimal(a);
+      assert.ok(isDecimal(short));
+      assert.equal(compareDecimals(short, a), 0);
+      assert.ok(short.length <= a.length);
+      const padded = `${a.includes(".") ? a : `${a}.0`}${"0".repeat(count)}`;
+      assert.equal(shortestDecimal(padded), short);
+      assert.equal(shortestDecimal(b) === short, compareDecimals(a, b) === 0);
+    }),
+    RUNS,
+  );
+  assert.equal(shortestDecimal("100"), "100");
+  assert.equal(shortestDecimal("0.00"), "0");
 });
 
 test("zero is zero however it is written", () => {

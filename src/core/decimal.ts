@@ -31,6 +31,22 @@ export function addDecimals(a: string, b: string): string {
   return unscale(toScale(a, scale) + toScale(b, scale), scale);
 }
 
+/** Exact sum of many; `"0"` for none. The scale is that of the finest term. */
+export function sumDecimals(texts: readonly string[]): string {
+  const scale = texts.reduce((finest, text) => Math.max(finest, scaleOf(text)), 0);
+  return unscale(
+    texts.reduce((sum, text) => sum + toScale(text, scale), 0n),
+    scale,
+  );
+}
+
+/** The one shortest text of a value: `"1.50"` → `"1.5"`, `"2.00"` → `"2"`. */
+export function shortestDecimal(text: string): string {
+  const [integer, fraction] = split(text);
+  const kept = fraction.replace(/0+$/, "");
+  return kept === "" ? integer : `${integer}.${kept}`;
+}
+
 /** True when the value is zero, however it is written. */
 export function isZeroDecimal(text: string): boolean {
   return compareDecimals(text, "0") === 0;

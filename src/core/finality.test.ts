@@ -225,7 +225,7 @@ for (const [name, isOffGrid] of [
         const { settled, early } = judgeRows(of, rows, askedTime);
         for (const row of [...settled, ...early]) assert.ok(endOf(of, row) <= snapshotTime);
       }),
-      { numRuns: 3_000 },
+      { numRuns: 2_000 },
     );
   });
 }
@@ -243,7 +243,7 @@ test("every row is told apart once, in order, and by the same limits", () => {
         if (mustBeClosed) assert.ok(!forming.includes(row), "a closed row is not withheld");
       });
     }),
-    { numRuns: 3_000 },
+    { numRuns: 2_000 },
   );
 });
 

@@ -104,7 +104,7 @@ function healthy({ facts, run }: Facts, beforeDeadlineMs: number): Facts {
   };
 }
 
-const RUNS = { numRuns: 3_000 };
+const RUNS = { numRuns: 2_000 };
 
 test("active means: configured, alive, not stopped, every candle stored that must exist, no open gap", () => {
   let activeCount = 0;
@@ -248,6 +248,8 @@ test("each state is told by its own word", () => {
     ["stale", /no new candle for 3 d/, say({ next: NOW - 72 * 3_600_000 })],
     ["stale", /no new candle for 119 min/, say({ next: NOW - 119 * 60_000 })],
     ["stale", /no new candle for 2 h/, say({ next: NOW - 120 * 60_000 })],
+    ["stale", /no new candle for 5 min/, say({ next: NOW - 300_001 })],
+    ["active", /^$/, say({}, { heartbeatTime: NOW - DEAD_AFTER_MS })],
     ["lagging", /newest candle is 5 min late/, say({ next: NOW - 300_000 })],
     ["error", /exchange error 503 \(for 90 s\)/, say({ ...late, ...problem })],
     ["stale", /exchange error 503/, say({ ...lost, ...problem })],
@@ -255,6 +257,11 @@ test("each state is told by its own word", () => {
     ["banned", /another 2 min/, say(late, { bannedUntilTime: NOW + 120_000 })],
     ["lagging", /late/, say(late, { bannedUntilTime: NOW })],
     ["backfilling", /60 min of history/, say({ ...lost, isCatchingUp: true })],
+    [
+      "backfilling",
+      /history still to come; exchange error 503$/,
+      say({ ...lost, ...problem, isCatchingUp: true }),
+    ],
     ["gap", /1 open gap /, say({ openGapCount: 1 })],
     ["gap", /2 open gaps/, say({ openGapCount: 2 })],
     ["paused", /stopped 5 min ago/, say({}, { stoppedTime: NOW - 300_000 })],

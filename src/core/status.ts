@@ -139,7 +139,8 @@ function behind(facts: SeriesFacts, run: RunFacts, lagMs: number): [StatusWord, 
     ];
   }
   if (facts.isCatchingUp) {
-    return ["backfilling", `${ago(lagMs)} of history still to come`];
+    const trouble = facts.problem === undefined ? "" : `; ${facts.problem}`;
+    return ["backfilling", `${ago(lagMs)} of history still to come${trouble}`];
   }
   if (facts.problem !== undefined) {
     const since = facts.problemSinceTime;

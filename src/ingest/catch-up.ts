@@ -81,6 +81,7 @@ export async function catchUp(
     const [firstEarly] = judged.early;
     closeClock.settled(
       series,
+      page.range.from,
       firstEarly && {
         openTime: firstEarly.openTime,
         settleTime: nextOpenTime(series.timeframe, firstEarly.openTime) + SETTLE_MS,

@@ -96,7 +96,7 @@ export class Live {
         series,
         mode: this.#options.live === undefined ? "polling" : "websocket",
         isStreamed,
-        isCatchingUp: this.#catchingUp.has(key),
+        isCatchingUp: this.#catchingUp.has(key) || this.#isFarBehind(series),
         ...(problem === undefined ? {} : { problem }),
       };
     });
@@ -181,6 +181,11 @@ export class Live {
     return (now - fetch.from) / nominalMs(fetch.series.timeframe) > BULK_CANDLES;
   }
 
+  #isFarBehind(series: Series): boolean {
+    const behindMs = this.#now() - this.#closeClock.nextOf(series);
+    return behindMs / nominalMs(series.timeframe) > BULK_CANDLES;
+  }
+
   #takeLane(fetch: DueFetch, now: number): boolean {
     const lane = this.#isBulk(fetch, now) ? "bulk" : "live";
     if (this.#lanes[lane] >= (lane === "bulk" ? BULK_LANES : LIVE_LANES)) return false;
@@ -193,7 +198,7 @@ export class Live {
     const { series } = fetch;
     const key = seriesKey(series);
     const isBulk = this.#isBulk(fetch, this.#now());
-    if (isBulk) this.#catchingUp.add(key);
+    if (isBulk && fetch.cause !== "settle") this.#catchingUp.add(key);
     try {
       const { tradedOpenTimes, isDone } = await catchUp(
         {
@@ -219,7 +224,7 @@ export class Live {
       }
     } finally {
       this.#lanes[isBulk ? "bulk" : "live"] -= 1;
-      if (!this.#isBulk({ ...fetch, from: this.#closeClock.nextOf(series) }, this.#now())) {
+      if (nextOpenTime(series.timeframe, this.#closeClock.nextOf(series)) > this.#now()) {
         this.#catchingUp.delete(key);
       }
       this.#tick.wake();

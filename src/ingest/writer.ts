@@ -64,6 +64,8 @@ export class Writer {
   readonly #room = new Wakeup();
   #inFlight = 0;
   #storedCount = 0;
+  /** Exchange time of the start: what closed before it has no latency of ours. */
+  #startTime = Number.POSITIVE_INFINITY;
   /** Candles ever taken in and ever finished; a flush waits for the second to reach the first. */
   #takenCount = 0;
   #finishedCount = 0;
@@ -86,6 +88,7 @@ export class Writer {
 
   /** Says from where on a series is written, so that its watermark can be kept. */
   track({ series, next }: Watermark): void {
+    this.#startTime = Math.min(this.#startTime, this.#options.exchangeNow());
     this.#handed.set(seriesKey(series), new Contiguity(series, next));
     this.#seriesByKey.set(seriesKey(series), series);
   }
@@ -227,7 +230,9 @@ export class Writer {
     const written = batch.map((candle, index): WrittenCandle => {
       const outcome = done.outcomes[index] ?? "quarantined";
       if (outcome === "stored" || outcome === "revised") this.#storedCount += 1;
-      const isLive = candle.source === "stream" || candle.source === "rest-early";
+      const isLive =
+        (candle.source === "stream" || candle.source === "rest-early") &&
+        candle.candle.closeTime >= this.#startTime;
       return {
         series: candle.series,
         openTime: candle.candle.openTime,

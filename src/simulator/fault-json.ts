@@ -1,4 +1,4 @@
-import type { Fault, FaultKind, RestAnswer } from "./faults.ts";
+import type { ArchiveAnswer, ArchiveDirt, Fault, FaultKind, RestAnswer } from "./faults.ts";
 
 type Check = (value: unknown) => boolean;
 
@@ -23,6 +23,34 @@ const ANSWERS = [
 ] as const satisfies readonly RestAnswer[];
 const isAnswer: Check = (value) => ANSWERS.some((answer) => answer === value);
 
+const ARCHIVE_ANSWERS = [
+  "404",
+  "403",
+  "429",
+  "500",
+  "503",
+  "html",
+  "truncated",
+  "timeout",
+] as const satisfies readonly ArchiveAnswer[];
+const isArchiveAnswer: Check = (value) => ARCHIVE_ANSWERS.some((answer) => answer === value);
+
+const DIRTS = [
+  "header",
+  "bom",
+  "crlf",
+  "microseconds",
+  "milliseconds",
+  "mixedUnits",
+  "elevenColumns",
+  "duplicates",
+  "conflicts",
+  "garbage",
+  "missingDay",
+] as const satisfies readonly ArchiveDirt[];
+const isDirt: Check = (value) => DIRTS.some((dirt) => dirt === value);
+const isDay: Check = (value) => typeof value === "string" && /^\d{4}-\d\d-\d\d$/.test(value);
+
 /** The fields of each kind; a `?` marks one that may be left out. */
 const FIELDS: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
   drop: { code: isCode, "reason?": isText, "sockets?": isNumber },
@@ -42,6 +70,9 @@ const FIELDS: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
   restDelay: { ms: isNumber, "path?": isText },
   restLag: { ms: isNumber },
   ban: { ms: isNumber },
+  archive: { answer: isArchiveAnswer, "path?": isText, "retryAfter?": isRetryAfter },
+  archiveMismatch: { "path?": isText },
+  archiveDirt: { dirt: isDirt, "path?": isText, "day?": isDay },
   clockSkew: { ms: isNumber },
   symbolStatus: { symbol: isText, status: isText },
   delist: { symbol: isText },

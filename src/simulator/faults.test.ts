@@ -94,6 +94,9 @@ describe("faults as JSON", () => {
       { kind: "restDelay", ms: 10 },
       { kind: "restLag", ms: 10 },
       { kind: "ban", ms: 10 },
+      { kind: "archive", answer: "503", path: ".CHECKSUM", retryAfter: 1 },
+      { kind: "archiveMismatch", path: "/daily/", count: 1 },
+      { kind: "archiveDirt", dirt: "missingDay", day: "2025-01-31" },
       { kind: "clockSkew", ms: -10 },
       { kind: "symbolStatus", symbol: "BTCUSDT", status: "CANCEL_ONLY" },
       { kind: "delist", symbol: "BTCUSDT" },
@@ -109,6 +112,7 @@ describe("faults as JSON", () => {
     assert.match(String(parseFault('{"kind":"nope"}')), /^kind must be one of drop, /);
     assert.equal(parseFault('{"kind":"drop"}'), "drop: bad code");
     assert.equal(parseFault('{"kind":"halfOpen","forMs":"1"}'), "halfOpen: bad forMs");
+    assert.equal(parseFault('{"kind":"archiveDirt","dirt":"mud"}'), "archiveDirt: bad dirt");
     assert.equal(parseFault('{"kind":"halfOpen","ms":1}'), "halfOpen: unknown field ms");
   });
 });

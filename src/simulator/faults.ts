@@ -31,8 +31,50 @@ export type RestAnswer =
   /** Never answers. */
   | "timeout";
 
+/** What the archive's host says instead of the truth. */
+export type ArchiveAnswer =
+  /** No such file: for a CHECKSUM that was never published, give its end as `path`. */
+  | "404"
+  | "403"
+  /** Asks to wait; see `retryAfter`. */
+  | "429"
+  | "500"
+  /** A storage service that asks to slow down; see `retryAfter`. */
+  | "503"
+  /** A web page with status 200. */
+  | "html"
+  /** Announces all of the file, sends half of it and cuts TCP. */
+  | "truncated"
+  /** Sends half of the file, then nothing more. */
+  | "timeout";
+
+/** What is unusual about the contents of archive files; the right candles can be read from all of them. */
+export type ArchiveDirt =
+  /** A header, as futures have it. */
+  | "header"
+  /** A byte order mark. */
+  | "bom"
+  | "crlf"
+  /** All times in µs, whatever the year. */
+  | "microseconds"
+  /** All times in ms, whatever the year. */
+  | "milliseconds"
+  /** Times in ms and in µs by turns, within a row too. */
+  | "mixedUnits"
+  /** Without the last, unused column. */
+  | "elevenColumns"
+  /** Some rows twice. */
+  | "duplicates"
+  /** Before some rows another one of the same open time, with other values. */
+  | "conflicts"
+  /** Rows among the others that are none. */
+  | "garbage"
+  /** Monthly files lack a whole day: `day`, or the one in their middle. */
+  | "missingDay";
+
 /** Everything that can be made to go wrong, each kind once documented. */
-export type Fault = FaultTerms & (SocketFault | FrameFault | RestFault | ExchangeFault);
+export type Fault = FaultTerms &
+  (SocketFault | FrameFault | RestFault | ArchiveFault | ExchangeFault);
 
 /** Faults of connections. */
 type SocketFault =
@@ -89,6 +131,28 @@ type RestFault =
   | { readonly kind: "restLag"; readonly ms: number }
   /** 418 for everything of REST until `ms` from now; the journal counts requests during it. */
   | { readonly kind: "ban"; readonly ms: number };
+
+/** Faults of the archive; `path` is a part of the path, e.g. `/monthly/` or `.CHECKSUM`, absent: all of `/data/`. */
+type ArchiveFault =
+  /**
+   * A wrong answer. `retryAfter` of a 429 or 503: seconds, or any text, or null for no header; default 5. A numeric one
+   * starts a hold: the journal counts requests before its end.
+   */
+  | {
+      readonly kind: "archive";
+      readonly answer: ArchiveAnswer;
+      readonly path?: string;
+      readonly retryAfter?: number | string | null;
+    }
+  /** CHECKSUM has the digest of other bytes. */
+  | { readonly kind: "archiveMismatch"; readonly path?: string }
+  /** Files are made in another way while it lasts; their CHECKSUM fits. `day` is for `missingDay`: `2025-01-31`. */
+  | {
+      readonly kind: "archiveDirt";
+      readonly dirt: ArchiveDirt;
+      readonly path?: string;
+      readonly day?: string;
+    };
 
 /** Faults of the exchange itself. */
 type ExchangeFault =

@@ -1,4 +1,12 @@
-export type { ActiveFault, Fault, FaultKind, Faults, RestAnswer } from "./faults.ts";
+export type {
+  ActiveFault,
+  ArchiveAnswer,
+  ArchiveDirt,
+  Fault,
+  FaultKind,
+  Faults,
+  RestAnswer,
+} from "./faults.ts";
 export type { OffGrid } from "./grid.ts";
 export type { Journal, JournalCounts, JournalEntry, Violation } from "./journal.ts";
 export type {

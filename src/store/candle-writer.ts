@@ -5,7 +5,7 @@ import { openTimeAt } from "../core/timeframe.ts";
 import type { Rejection } from "../core/validate.ts";
 import { candleColumns, OFFERED, type OfferedRow, type Rivals, rivalsOf } from "./candle-batch.ts";
 import { type Pacing, retryContention } from "./contention.ts";
-import type { Database, Executor, Statement } from "./database.ts";
+import type { Database, Executor } from "./database.ts";
 import { isContention, isDataError } from "./db-errors.ts";
 import { putAside, QUARANTINE_DETAIL_LENGTH } from "./quarantine.ts";
 import type { SeriesCatalog } from "./series-catalog.ts";
@@ -16,7 +16,8 @@ const MAX_ROWS = 5_000;
 
 /**
  * Inserts, or replaces what is older: the rule of finality, with the ties told apart as core/finality does.
- * Answers with one letter a row: n = new, u = updated, k = kept what was stored. A row that was kept is locked, too.
+ * Answers with null when every row was new, which is the usual case; else with one letter a row: n = new, u = updated,
+ * k = kept what was stored. A row that was kept is locked, too.
  */
 const UPSERT = `
   with offered as (select * from ${OFFERED}),
@@ -43,12 +44,15 @@ const UPSERT = `
        stored.taker_buy_quote_volume, stored.open, stored.high, stored.low, stored.close, -stored.cut_ms)
     returning series_id, open_time, xmax = 0 as is_new
   )
-  select
-    string_agg(case when written.is_new then 'n' when written.is_new is null then 'k' else 'u' end, '' order by position)
-      as letters
-  from offered
-  left join written
-    on written.series_id = offered.series_id and written.open_time = candle_time(offered.open_ms)`;
+  select case when (select count(*) from written where is_new) < (select count(*) from offered) then (
+    select
+      string_agg(
+        case when written.is_new then 'n' when written.is_new is null then 'k' else 'u' end, '' order by position
+      )
+    from offered
+    left join written
+      on written.series_id = offered.series_id and written.open_time = candle_time(offered.open_ms)
+  ) end as letters`;
 
 /**
  * What became of rows that were not new, in the same transaction: r = its values took the place of others (the trigger
@@ -188,23 +192,13 @@ interface Written {
 
 async function writeAll(tx: Executor, rivals: readonly Rivals[], written: Written): Promise<void> {
   const rows = rivals.map(([winner]) => winner);
-  const letters = await lettersOf(tx, {
-    name: "upsert-candles",
-    text: UPSERT,
-    values: candleColumns(rows),
-  });
-  const others = rows.filter((_row, at) => letters[at] !== "n");
+  const letters = await lettersOf(tx, "upsert-candles", UPSERT, rows);
+  const others = letters === null ? [] : rows.filter((_row, at) => letters[at] !== "n");
   const rest =
-    others.length === 0
-      ? ""
-      : await lettersOf(tx, {
-          name: "classify-candles",
-          text: CLASSIFY,
-          values: candleColumns(others),
-        });
+    others.length === 0 ? null : await lettersOf(tx, "classify-candles", CLASSIFY, others);
   let next = 0;
   for (const [at, [winner, ...losers]] of rivals.entries()) {
-    const letter = letters[at] === "n" ? "n" : rest[next++];
+    const letter = letters === null || letters[at] === "n" ? "n" : rest?.[next++];
     written.outcomes[winner.index] = OUTCOMES[letter ?? ""] ?? unknownOutcome();
     written.rejections.delete(winner.index);
     for (const loser of losers) written.outcomes[loser.index] = outcomeAgainst(loser, winner);
@@ -216,9 +210,18 @@ function unknownOutcome(): never {
   throw new Error("a written candle cannot be found again in the same transaction");
 }
 
-async function lettersOf(tx: Executor, statement: Statement): Promise<string> {
-  const [row] = await tx.run<{ letters: string | null }>(statement);
-  return row?.letters ?? "";
+async function lettersOf(
+  tx: Executor,
+  name: string,
+  text: string,
+  rows: readonly OfferedRow[],
+): Promise<string | null> {
+  const [row] = await tx.run<{ letters: string | null }>({
+    name,
+    text,
+    values: candleColumns(rows),
+  });
+  return row?.letters ?? null;
 }
 
 function outcomeAgainst(loser: OfferedRow, winner: OfferedRow): WriteOutcome {
@@ -238,8 +241,7 @@ async function writeSound(
     return;
   } catch (error) {
     if (!isDataError(error)) throw error;
-    await tx.run({ text: "rollback to savepoint candles" });
-    await tx.run({ text: "release savepoint candles" });
+    await tx.run({ text: "rollback to savepoint candles; release savepoint candles" });
     const [only] = rivals;
     if (rivals.length === 1 && only !== undefined) {
       await refuse(tx, only, error, written);

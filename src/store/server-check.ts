@@ -2,7 +2,7 @@ import pg from "pg";
 import { BlackTradeError } from "../core/errors.ts";
 import type { Database, Executor } from "./database.ts";
 import { readMigrations } from "./migration-files.ts";
-import { readLedger, refuseForeignHistory } from "./migration-ledger.ts";
+import { LEDGER_TABLE, readLedger, refuseForeignHistory } from "./migration-ledger.ts";
 import { EXPECTED_TABLES, type ExpectedTable } from "./schema.ts";
 import { inspectTimescale, refuseInvisibleRows, TIMESCALE_SETTING } from "./timescale.ts";
 
@@ -68,6 +68,7 @@ export async function checkServer(
 }
 
 async function checkSchema(database: Database, access: Access): Promise<void> {
+  await checkRights(database, access);
   const ledger = await readLedger(database);
   const migrations = await readMigrations();
   refuseForeignHistory(ledger ?? [], migrations);
@@ -86,8 +87,6 @@ async function checkSchema(database: Database, access: Access): Promise<void> {
       remedy: "Undo the change by hand, or restore the database; nothing is written until then.",
     });
   }
-  const missing = await missingRights(database, access);
-  if (missing !== undefined) throw missing;
 }
 
 async function readServer(executor: Executor): Promise<ServerRow> {
@@ -199,33 +198,36 @@ const RIGHTS: Readonly<Record<Access, readonly string[]>> = {
   read: ["SELECT"],
   write: ["SELECT", "INSERT", "UPDATE"],
 };
+/** What the program itself never writes but by a migration. */
+const ONLY_READ = [LEDGER_TABLE, "ohlcv_candles"];
 
-async function missingRights(
-  database: Database,
-  access: Access,
-): Promise<BlackTradeError | undefined> {
+interface MissingRight {
+  readonly table: string;
+  readonly privilege: string;
+  readonly schema: string;
+}
+
+/** Tables that do not exist yet are another check's affair. */
+async function checkRights(database: Database, access: Access): Promise<void> {
   const rights = RIGHTS[access];
-  const rows = await database.run<{ table: string; privilege: string }>({
+  const missing = await database.run<MissingRight>({
     text: `
-      select table_name as "table", privilege
+      select table_name as "table", privilege, c.relnamespace::regnamespace::text as schema
       from unnest($1::text[]) as wanted (table_name)
+      join pg_class c on c.oid = to_regclass(quote_ident(table_name))
       cross join unnest($2::text[]) as needed (privilege)
-      where not has_table_privilege(quote_ident(table_name), privilege)`,
-    values: [[...Object.keys(EXPECTED_TABLES), "ohlcv_candles"], rights],
+      where (privilege = 'SELECT' or table_name <> all ($3::text[])) and not has_table_privilege(c.oid, privilege)`,
+    values: [[...Object.keys(EXPECTED_TABLES), ...ONLY_READ], rights, ONLY_READ],
   });
-  // Readers of the view only read it.
-  const [first] = rows.filter(
-    ({ table, privilege }) => table !== "ohlcv_candles" || privilege === "SELECT",
-  );
-  if (first === undefined) return undefined;
+  const [first] = missing;
+  if (first === undefined) return;
   const { user } = database.target;
-  const role = pg.escapeIdentifier(user);
-  return new BlackTradeError(
+  throw new BlackTradeError(
     "E_DB_RIGHT",
     `user "${user}" needs ${first.privilege} on ${first.table}`,
     {
-      remedy: `As the owner of the tables run: GRANT ${rights.join(", ")} ON ALL TABLES IN SCHEMA public TO ${role};`,
-      details: { missing: rows.map(({ table, privilege }) => `${privilege} on ${table}`) },
+      remedy: `As the owner of the tables run: GRANT ${rights.join(", ")} ON ALL TABLES IN SCHEMA ${first.schema} TO ${pg.escapeIdentifier(user)};`,
+      details: { missing: missing.map(({ table, privilege }) => `${privilege} on ${table}`) },
     },
   );
 }

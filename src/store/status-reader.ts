@@ -2,12 +2,18 @@ import type { Series } from "../core/series.ts";
 import type { RunFacts, SeriesFacts } from "../core/status.ts";
 import type { Executor } from "./database.ts";
 
-type Nullable<T> = { readonly [K in keyof T]: Exclude<T[K], undefined> | null };
+type OrNull<T> = {
+  readonly [K in keyof T]-?: undefined extends T[K] ? Exclude<T[K], undefined> | null : T[K];
+};
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-type RunRow = Nullable<Required<RunFacts>> & { readonly id: number };
-type SeriesRow = Nullable<Required<Omit<SeriesFacts, "series">>> & Series;
+type RunRow = OrNull<RunFacts> & { readonly id: number };
+type SeriesRow = OrNull<Omit<SeriesFacts, "series">> & Series;
 
-/** All times are exchange time: the clock of the database, carried by the offset that the ingester gave last. */
+/**
+ * All times are exchange time: the clock of the database, carried by the offset that the ingester gave last.
+ * `offset 0` keeps the planner from joining every series before it looks whether there is any ban.
+ */
 const RUN = `
   with run as (
     select *, exchange_offset_ms * interval '1 millisecond' as ahead from ingestion_runs order by id desc limit 1
@@ -23,6 +29,7 @@ const RUN = `
       where exists (
         select from ingestion_status st join series s on s.id = st.series_id
         where st.run_id = run.id and s.exchange = b.exchange
+        offset 0
       )
     ) as "bannedUntilTime"
   from run`;
@@ -58,23 +65,40 @@ const SERIES = `
 export async function readFacts(
   executor: Executor,
 ): Promise<{ readonly run: RunFacts | undefined; readonly series: readonly SeriesFacts[] }> {
-  const [row] = await executor.run<RunRow>({ name: "read-run", text: RUN });
-  const { id, ...run } = row ?? { id: null };
+  const [run] = await executor.run<RunRow>({ name: "read-run", text: RUN });
   const rows = await executor.run<SeriesRow>({
     name: "read-series-facts",
     text: SERIES,
-    values: [id],
+    values: [run?.id ?? null],
   });
+  return { run: run && runFactsOf(run), series: rows.map(seriesFactsOf) };
+}
+
+function runFactsOf(row: RunRow): RunFacts {
+  const { host, pid, mode, startedTime, heartbeatTime, stoppedTime, bannedUntilTime, now } = row;
   return {
-    run: row === undefined ? undefined : (withoutNulls(run) as RunFacts),
-    series: rows.map(({ exchange, symbol, timeframe, ...facts }) => ({
-      series: { exchange, symbol, timeframe },
-      ...(withoutNulls(facts) as Omit<SeriesFacts, "series">),
-    })),
+    ...{ host, pid, mode, startedTime, heartbeatTime, now },
+    ...(stoppedTime === null ? {} : { stoppedTime }),
+    ...(bannedUntilTime === null ? {} : { bannedUntilTime }),
   };
 }
 
-/** What the database does not know is absent, not null. */
-function withoutNulls(row: object): object {
-  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null));
+/** What the database does not know is absent, not null. There may be tens of thousands of rows. */
+function seriesFactsOf(row: SeriesRow): SeriesFacts {
+  const facts: Mutable<SeriesFacts> = {
+    series: { exchange: row.exchange, symbol: row.symbol, timeframe: row.timeframe },
+    isConfigured: row.isConfigured,
+    isStreamed: row.isStreamed,
+    isCatchingUp: row.isCatchingUp,
+    openGapCount: row.openGapCount,
+    confirmedGapCount: row.confirmedGapCount,
+  };
+  if (row.wantedFrom !== null) facts.wantedFrom = row.wantedFrom;
+  if (row.next !== null) facts.next = row.next;
+  if (row.newestOpenTime !== null) facts.newestOpenTime = row.newestOpenTime;
+  if (row.haltedStatus !== null) facts.haltedStatus = row.haltedStatus;
+  if (row.problem !== null) facts.problem = row.problem;
+  if (row.problemSinceTime !== null) facts.problemSinceTime = row.problemSinceTime;
+  if (row.latencyMs !== null) facts.latencyMs = row.latencyMs;
+  return facts;
 }

@@ -13,7 +13,7 @@ import { isTimeframe, type Timeframe } from "../../core/timeframe.ts";
 export const EXCHANGE = "binance";
 
 /** A request's id, as it was sent: the exchange echoes it with its type. */
-export type RequestId = number | string | null;
+type RequestId = number | string | null;
 
 /** A `kline` event. */
 export interface CandleFrame {
@@ -363,6 +363,8 @@ function shown(value: unknown): string {
   return typeof value === "object" && value !== null ? kindOf(value) : String(value);
 }
 
-function cut(text: string, length: number = MAX_SHOWN_LENGTH): string {
-  return text.length > length ? `${text.slice(0, length)}…` : text;
+/** Text from outside for a message: one line of bounded length. */
+export function cut(text: string, length: number = MAX_SHOWN_LENGTH): string {
+  const short = text.length > length ? `${text.slice(0, length)}…` : text;
+  return short.replace(/\p{Cc}+/gu, " ");
 }

@@ -106,13 +106,15 @@ async function readBody(response: Response, maxBytes: number, host: string): Pro
   }
 }
 
-function unreachable(cause: unknown, host: string): BlackTradeError {
+/** Names what kept an answer from coming at all. */
+export function unreachable(cause: unknown, host: string): BlackTradeError {
   const { reason, remedy, isTimeout } = nameNetworkFault(cause, host);
   const code = isTimeout ? "E_SOURCE_TIMEOUT" : "E_SOURCE_UNREACHABLE";
   return new BlackTradeError(code, reason, { remedy, cause });
 }
 
-function brokenOff(cause: unknown, host: string): BlackTradeError {
+/** An answer that began and did not end. */
+export function brokenOff(cause: unknown, host: string): BlackTradeError {
   return new BlackTradeError("E_SOURCE_BAD_ANSWER", `the answer of ${host} broke off`, {
     remedy: "It is asked again by itself.",
     cause,

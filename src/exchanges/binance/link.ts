@@ -2,7 +2,7 @@ import type { ClientRequest, IncomingMessage } from "node:http";
 import { type RawData, WebSocket } from "ws";
 import { retryAfterMs } from "../../core/budget.ts";
 import type { Clock } from "../../core/ports.ts";
-import { type CandleFrame, decodeFrame } from "./codec.ts";
+import { type CandleFrame, cut, decodeFrame } from "./codec.ts";
 import { nameNetworkFault } from "./network-errors.ts";
 import { RateWindow } from "./rate-window.ts";
 
@@ -304,7 +304,7 @@ export function refusalText({ code, message }: { code: number; message: string }
 
 /** The closes that were seen are 1000, 1001, 1006 and 1008 (§1.6); all of them end the link, none ends the stream. */
 function closeReason(code: number, said: string): string {
-  const detail = code === 1006 ? "no close frame" : said.slice(0, 123);
+  const detail = code === 1006 ? "no close frame" : cut(said, 123);
   return detail === "" ? `socket closed ${code}` : `socket closed ${code} (${detail})`;
 }
 

@@ -146,6 +146,7 @@ export class Shard {
     if (this.#pauseMs > 0) await clock.sleep(this.#pauseMs, signal);
     this.#pauseMs = 0;
     await dials.turn(signal);
+    signal.throwIfAborted();
     const link = this.#dial();
     const dialled = await link.opened;
     const failure = dialled.isOpen ? await this.#subscribe(link) : dialled.reason;

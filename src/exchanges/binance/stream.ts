@@ -36,6 +36,8 @@ const DEFAULTS: StreamTuning = {
   maxConnectsPer5Min: 250,
 };
 const DEFAULT_MAX_BUFFERED = 200_000;
+/** Closes were seen 5 minutes late (binance.md §3.4); a stamp far beyond that is wrong and must not move the time. */
+const MAX_EVENT_DELAY_MS = 3_600_000;
 
 /**
  * Live candles of Binance over WebSockets: connects, subscribes, reconnects after every end, replaces sockets before the
@@ -180,7 +182,7 @@ class Run {
       this.#options.record({ kind: "frameRefused", reason });
       return;
     }
-    if (eventTime > this.#newestEventTime) {
+    if (eventTime > this.#newestEventTime && eventTime < candle.closeTime + MAX_EVENT_DELAY_MS) {
       this.#newestEventTime = eventTime;
       this.#options.exchangeTime.observeEvent(eventTime, receivedMonotonicMs);
     }
