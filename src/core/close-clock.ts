@@ -1,6 +1,6 @@
 import { subtractRanges, type TimeRange } from "./range.ts";
 import { type Series, seriesKey } from "./series.ts";
-import { cellOf, nextOpenTime, nominalMs } from "./timeframe.ts";
+import { cellOf, nextOpenTime } from "./timeframe.ts";
 
 /** How long after a close the stream may bring it before REST is asked. Recorded closings came after 5 … 2,395 ms. */
 export const STREAM_GRACE_MS = 5_000;
@@ -9,6 +9,8 @@ export const POLL_DELAY_MS = 300;
 /** First pause after an answer without the candle; it doubles up to {@link MAX_RETRY_MS}. */
 const MIN_RETRY_MS = 500;
 const MAX_RETRY_MS = 60_000;
+/** Early answers are read again in groups: the first one waits so long for others to settle. */
+const REREAD_SLACK_MS = 30_000;
 
 /**
  * The run of candles of one series that is accounted for without a hole, and what is known beyond its end.
@@ -65,16 +67,6 @@ export class Contiguity {
     if (from <= this.#next) this.#next = to;
     else ahead.push({ from, to });
     this.#ahead = ahead.sort((a, b) => a.from - b.from);
-    this.#absorb();
-  }
-
-  #absorb(): void {
-    for (;;) {
-      const [first] = this.#ahead;
-      if (first === undefined || first.from > this.#next) return;
-      this.#next = Math.max(this.#next, first.to);
-      this.#ahead.shift();
-    }
   }
 }
 
@@ -99,10 +91,8 @@ interface Tracked {
   retryTime: number;
   /** True when the last answer was that the exchange does not have what is due. */
   isAbsent: boolean;
-  /** Open time of the first candle that rests on an early REST answer. */
-  earlyFrom: number | undefined;
-  /** Exchange time at which that candle has settled. */
-  settleTime: number;
+  /** Candles that rest on an early REST answer: open time → exchange time at which each has settled. */
+  readonly early: Map<number, number>;
 }
 
 /**
@@ -126,8 +116,7 @@ export class CloseClock {
       attempt: 0,
       retryTime: 0,
       isAbsent: false,
-      earlyFrom: undefined,
-      settleTime: 0,
+      early: new Map(),
     });
   }
 
@@ -168,10 +157,8 @@ export class CloseClock {
       entry.attempt = 0;
       if (entry.isAbsent) entry.retryTime = 0;
     }
-    if (settleTime !== undefined && (entry.earlyFrom === undefined || openTime < entry.earlyFrom)) {
-      entry.earlyFrom = openTime;
-      entry.settleTime = settleTime;
-    }
+    if (settleTime === undefined) entry.early.delete(openTime);
+    else entry.early.set(openTime, settleTime);
   }
 
   /** A stretch without candles is in the gap ledger: the clock goes on behind it. */
@@ -208,29 +195,23 @@ export class CloseClock {
       entry.attempt = 0;
       entry.retryTime = 0;
     } else {
-      // An absent candle is the exchange's affair: asking a quiet series every second would eat the budget.
-      const ceiling = Math.min(
-        MAX_RETRY_MS,
-        Math.max(MIN_RETRY_MS, nominalMs(fetch.series.timeframe)),
-      );
-      entry.retryTime = now + Math.min(ceiling, MIN_RETRY_MS * 2 ** Math.min(entry.attempt, 10));
+      // An absent candle is the exchange's affair: asking a halted market every second would eat the budget.
+      entry.retryTime =
+        now + Math.min(MAX_RETRY_MS, MIN_RETRY_MS * 2 ** Math.min(entry.attempt, 10));
       entry.attempt += 1;
     }
   }
 
   /**
-   * Candles from `from` on were read again. What rests on an older early answer goes on waiting for its own reading.
-   * @param nextEarly the first of them that is still early, if any
+   * A range was read again: what rested on early answers in it and had settled by then does so no more, whatever came.
+   * @param askedTime exchange time of the question
    */
-  settled(
-    series: Series,
-    from: number,
-    nextEarly?: { openTime: number; settleTime: number },
-  ): void {
-    const entry = this.#of(series);
-    if (entry.earlyFrom !== undefined && entry.earlyFrom < from) return;
-    entry.earlyFrom = nextEarly?.openTime;
-    entry.settleTime = nextEarly?.settleTime ?? 0;
+  reread(series: Series, range: TimeRange, askedTime: number): void {
+    const { early } = this.#of(series);
+    for (const [openTime, settleTime] of early) {
+      const isAnswered = openTime >= range.from && openTime < range.to && settleTime <= askedTime;
+      if (isAnswered) early.delete(openTime);
+    }
   }
 
   /** Exchange time at which the next thing falls due, or `undefined` when everything is being asked for. */
@@ -257,23 +238,18 @@ function dueTimeOf(entry: Tracked): { time: number; cause: DueFetch["cause"] } {
   const hasHole = entry.received.firstHole !== undefined;
   const deadline = nextOpenTime(entry.series.timeframe, next) + (hasHole ? 0 : graceMs);
   const wanted = Math.max(deadline, entry.retryTime);
-  if (entry.earlyFrom !== undefined && entry.settleTime < wanted) {
-    return { time: Math.max(entry.settleTime, entry.retryTime), cause: "settle" };
-  }
+  const settled = Math.min(...entry.early.values()) + REREAD_SLACK_MS;
+  if (settled < wanted) return { time: Math.max(settled, entry.retryTime), cause: "settle" };
   return { time: wanted, cause: hasHole ? "hole" : "deadline" };
 }
 
 function dueOf(entry: Tracked, now: number): DueFetch | undefined {
   const { time, cause } = dueTimeOf(entry);
   if (time > now) return undefined;
-  const from =
-    entry.earlyFrom === undefined
-      ? entry.received.next
-      : Math.min(entry.earlyFrom, entry.received.next);
-  return {
-    series: entry.series,
-    from: cause === "settle" ? from : entry.received.next,
-    cause,
-    dueTime: time,
-  };
+  let from = entry.received.next;
+  // One request for both: what is due, and what has settled since.
+  for (const [openTime, settleTime] of entry.early) {
+    if (settleTime <= now && openTime < from) from = openTime;
+  }
+  return { series: entry.series, from, cause, dueTime: time };
 }

@@ -136,7 +136,7 @@ export function judgeRows(
     const endTime = endOf(timeframe, row, cellEnd);
     const hasSuccessor = index < rows.length - 1;
     // A successor proves a close only when the close is also past by exchange time: it may be a row from the future.
-    if (askedTime < endTime - CLOCK_TOLERANCE_MS) forming.push(row);
+    if (askedTime < endTime) forming.push(row);
     else if (!hasSuccessor && askedTime < endTime + LONE_ROW_CLOSED_MS) forming.push(row);
     else if (askedTime < cellEnd + SETTLE_MS) early.push(row);
     else settled.push(row);
@@ -149,6 +149,3 @@ function endOf(timeframe: Timeframe, { openTime, closeTime }: Candle, cellEnd: n
   if (isAligned(timeframe, openTime)) return cellEnd;
   return Math.max(cellEnd, Math.min(closeTime + 1, openTime + nominalMs(timeframe)));
 }
-
-/** How far the estimate of the exchange's time may trail the truth; a round trip of 2 s is the worst accepted. */
-const CLOCK_TOLERANCE_MS = 2_000;

@@ -1,8 +1,13 @@
 import type { RequestPriority } from "../core/budget.ts";
 import type { Candle } from "../core/candle.ts";
-import { type CloseClock, type DueFetch, POLL_DELAY_MS } from "../core/close-clock.ts";
+import {
+  type CloseClock,
+  type DueFetch,
+  POLL_DELAY_MS,
+  STREAM_GRACE_MS,
+} from "../core/close-clock.ts";
 import type { Recorder } from "../core/events.ts";
-import { judgeRows, SETTLE_MS } from "../core/finality.ts";
+import { judgeRows } from "../core/finality.ts";
 import { absentGaps } from "../core/gaps.ts";
 import type { HistoryPage, HistorySource } from "../core/ports.ts";
 import type { Series } from "../core/series.ts";
@@ -68,40 +73,33 @@ export async function catchUp(
   return { tradedOpenTimes, isDone: hasMoved || (pages > 0 && exchangeNow() < dueOpen) };
 
   async function takePage(page: HistoryPage): Promise<void> {
-    const judged = judgeRows(series.timeframe, page.rows, page.askedTime);
-    for (const row of [...judged.settled, ...judged.early]) {
+    const { settled, early, forming } = judgeRows(series.timeframe, page.rows, page.askedTime);
+    // A close that the stream may still bring is left to it: its frame is final, a young answer may not be.
+    const isLeft = ({ openTime }: Candle): boolean =>
+      closeClock.isStreamed(series) &&
+      page.askedTime < nextOpenTime(series.timeframe, openTime) + STREAM_GRACE_MS;
+    const young = early.filter((row) => !isLeft(row));
+    for (const row of [...settled, ...young]) {
       if (row.tradeCount > 0) tradedOpenTimes.push(row.openTime);
       if (isNew(row)) receivedCount += 1;
     }
-    for (const row of judged.settled) intake.take(series, row, page.source, page.askedTime);
-    for (const row of judged.early) {
+    for (const row of settled) intake.take(series, row, page.source, page.askedTime);
+    for (const row of young) {
       // Read again too soon, it is known and still not settled.
       if (isNew(row)) intake.take(series, row, "rest-early", page.askedTime);
     }
-    const [firstEarly] = judged.early;
-    closeClock.settled(
-      series,
-      page.range.from,
-      firstEarly && {
-        openTime: firstEarly.openTime,
-        settleTime: nextOpenTime(series.timeframe, firstEarly.openTime) + SETTLE_MS,
-      },
-    );
-    await explainHoles(page, judged);
+    closeClock.reread(series, page.range, page.askedTime);
+    const newest = early.find(isLeft) ?? forming[0] ?? early.at(-1) ?? settled.at(-1);
+    if (newest !== undefined)
+      await explainHoles(page, openTimeAt(series.timeframe, newest.openTime));
   }
 
   function isNew({ openTime }: Candle): boolean {
     return closeClock.missingIn(series, cellOf(series.timeframe, openTime)).length > 0;
   }
 
-  /** What lies before the last row of the answer, was asked for and did not come, the exchange does not have. */
-  async function explainHoles(
-    page: HistoryPage,
-    { settled, early, forming }: ReturnType<typeof judgeRows>,
-  ): Promise<void> {
-    const newest = forming[0] ?? early.at(-1) ?? settled.at(-1);
-    if (newest === undefined) return;
-    const end = openTimeAt(series.timeframe, newest.openTime);
+  /** What lies before the newest row of the answer, was asked for and did not come, the exchange does not have. */
+  async function explainHoles(page: HistoryPage, end: number): Promise<void> {
     const holes = closeClock.missingIn(series, { from: page.range.from, to: end });
     if (holes.length === 0) return;
     const listed = await firstOpenTime(series, signal);

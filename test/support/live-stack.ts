@@ -45,8 +45,9 @@ export class LiveStack {
     return new LiveStack(options, await openStore({ url: options.databaseUrl }));
   }
 
-  /** Stops cleanly, as a signal would. */
+  /** Stops cleanly, as a signal would; a second call does nothing more. */
   async stop(): Promise<IngestSummary> {
+    if (this.#stop.signal.aborted) return this.#running;
     this.#stop.abort();
     try {
       return await this.#running;

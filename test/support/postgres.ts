@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
+import pg from "pg";
 import { Database } from "../../src/store/database.ts";
 import { packagedFolder } from "../../src/store/embedded/binaries.ts";
 import { isRunning } from "../../src/store/embedded/lock-file.ts";
@@ -177,7 +178,10 @@ async function drop(admin: Database, name: string): Promise<void> {
   });
   for (let tries = 20; ; tries -= 1) {
     try {
-      await admin.run({ text: `drop database if exists ${name}`, deadlineMs: 60_000 });
+      await admin.run({
+        text: `drop database if exists ${pg.escapeIdentifier(name)}`,
+        deadlineMs: 60_000,
+      });
       return;
     } catch (error) {
       if (tries === 0) throw error;

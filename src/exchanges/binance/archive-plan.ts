@@ -55,8 +55,8 @@ export interface ArchivePlanOptions {
 const MONTHLY_ONLY: readonly Timeframe[] = ["3d", "1w", "1M"];
 /** The exchange opened in July 2017. */
 const FIRST_MONTH = Date.UTC(2017, 6, 1);
-/** A day's file comes some time in the next day; the hour is not documented. */
-const DAILY_DELAY_MS = 6 * 60 * 60_000;
+/** A file comes some time in its day; the hour is not documented. */
+const PUBLISHING_HOUR_MS = 6 * 60 * 60_000;
 const BOTH: readonly ArchiveKind[] = ["archive-monthly", "archive-daily"];
 
 /**
@@ -72,7 +72,7 @@ export function planArchive(
   { kinds = BOTH, minCandleCount = 0 }: ArchivePlanOptions = {},
 ): ArchivePlan {
   const files: ArchiveFile[] = [];
-  const end = Math.min(range.to, exchangeNow);
+  const end = isPathName(series.symbol) ? Math.min(range.to, exchangeNow) : range.from;
   const offer = (file: ArchiveFile): boolean => {
     const isWhole = file.range.from >= range.from && file.range.to <= range.to;
     const isPublished = exchangeNow >= file.dueTime;
@@ -99,6 +99,11 @@ export function planArchive(
   return { files, rest };
 }
 
+/** False for what cannot stand in a path as a name, even when encoded. */
+function isPathName(symbol: string): boolean {
+  return symbol.isWellFormed() && symbol !== "." && symbol !== "..";
+}
+
 /**
  * The file of a day or month:
  *
@@ -123,7 +128,7 @@ function archiveFile(kind: ArchiveKind, series: Series, from: number): ArchiveFi
     path: `${folder}/${encoded}-${tail}.zip`,
     range,
     candleCount: countOpenTimes(timeframe, range),
-    // Months come on the first Monday of the next one.
-    dueTime: isDaily ? range.to + DAILY_DELAY_MS : ceilOpenTime("1w", range.to),
+    // Days come on the next day, months on the first Monday of the next one.
+    dueTime: (isDaily ? range.to : ceilOpenTime("1w", range.to)) + PUBLISHING_HOUR_MS,
   };
 }
