@@ -1,18 +1,21 @@
-import { hostname } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { systemClock } from "./clock.ts";
 import { type Config, historyDays, secretsOf } from "./config.ts";
 import { WeightBudget } from "./core/budget.ts";
 import type { IngestEvent } from "./core/events.ts";
 import { ExchangeTime } from "./core/exchange-time.ts";
-import type { Ban } from "./core/ports.ts";
+import type { ArchiveSource, Ban } from "./core/ports.ts";
 import type { Series } from "./core/series.ts";
 import {
+  createBinanceArchive,
   createBinanceRest,
   createBinanceStream,
   EXCHANGE,
+  planArchive,
   refuseUnknownSymbols,
 } from "./exchanges/binance/index.ts";
-import { type IngestSummary, ingest } from "./ingest/run.ts";
+import { History, type HistoryProgress } from "./ingest/history.ts";
+import { type IngestSummary, ingest, obeyStoredBan } from "./ingest/run.ts";
 import { startHttp } from "./serve/http.ts";
 import { createStatusReader, type StatusView } from "./serve/status-reader.ts";
 import { describeTarget, parseDatabaseUrl } from "./store/connection-url.ts";
@@ -233,6 +236,71 @@ export async function runIngest(config: Config, options: RunOptions): Promise<In
   }
 }
 
+/** Everything that a command about history works with. */
+export interface HistoryTools {
+  readonly store: Store;
+  readonly history: History;
+  /** Exchange time, epoch ms. */
+  readonly now: () => number;
+}
+
+/**
+ * Opens database and exchange for a command about history, and closes them after it. Migrates first; obeys a stored ban.
+ * @throws {BlackTradeError} whatever keeps it from starting, and whatever `act` throws
+ */
+export async function withHistory<T>(
+  config: Config,
+  options: HistoryRunOptions,
+  act: (tools: HistoryTools) => Promise<T>,
+): Promise<T> {
+  const log = openLog({
+    level: config.logLevel,
+    isPlain: options.isLogPlain,
+    hasColors: false,
+    secrets: secretsOf(config),
+    write: (line) => process.stderr.write(line),
+  });
+  const record = createRecorder(
+    createMetrics(packageVersion()),
+    log,
+    "backfill",
+    systemClock.monotonic,
+  );
+  const database = await openDatabase(config, { onNote: (note) => log.warn(note) });
+  try {
+    await database.migrate();
+    const store = await database.openStore("write");
+    const parts = exchangeParts(config, store, record);
+    const { exchangeTime, clock, source } = parts;
+    await obeyStoredBan({ ...parts, store, exchange: EXCHANGE });
+    await source.syncTime(options.signal);
+    const markets = await source.markets(options.signal);
+    refuseUnknownSymbols(options.symbols, markets);
+    const trading = new Set(
+      markets.filter(({ isTrading }) => isTrading).map(({ symbol }) => symbol),
+    );
+    const history = new History({
+      ...parts,
+      history: source,
+      store,
+      isTrading: (symbol) => trading.has(symbol),
+      ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+    });
+    return await act({ store, history, now: () => exchangeTime.now(clock.monotonic()) });
+  } finally {
+    await database.close();
+  }
+}
+
+/** How a command about history is accompanied. */
+export interface HistoryRunOptions {
+  readonly signal: AbortSignal;
+  readonly isLogPlain: boolean;
+  /** Symbols that must be listed. */
+  readonly symbols: readonly string[];
+  readonly onProgress?: (progress: HistoryProgress) => void;
+}
+
 /** Every configured symbol at every configured timeframe. */
 export function seriesOf(config: Pick<Config, "symbols" | "timeframes">): Series[] {
   return config.symbols.flatMap((symbol) =>
@@ -240,17 +308,37 @@ export function seriesOf(config: Pick<Config, "symbols" | "timeframes">): Series
   );
 }
 
+/** The exchange's side, with the budget and the time that all requests share. */
+function exchangeParts(config: Config, store: Store, record: (event: IngestEvent) => void) {
+  const exchangeTime = new ExchangeTime();
+  const budget = new WeightBudget(WEIGHT_PER_MINUTE);
+  const shared = { clock: systemClock, exchangeTime, random: Math.random, record };
+  const onHold = (ban: Ban): Promise<void> =>
+    store.save(ban, ban.untilTime - exchangeTime.now(systemClock.monotonic()));
+  const archive = createBinanceArchive({
+    baseUrl: config.binance.archiveUrl,
+    tempFolder: tmpdir(),
+    clock: systemClock,
+    exchangeTime,
+    onHold,
+  });
+  return {
+    ...shared,
+    budget,
+    source: createBinanceRest({ ...shared, baseUrl: config.binance.restUrl, budget, onHold }),
+    archive: { plan: planArchive, open: archive.open.bind(archive) } as ArchiveSource,
+  };
+}
+
 function ingestOptions(
   config: Config,
   store: Store,
   record: (event: IngestEvent) => void,
 ): Parameters<typeof ingest>[0] {
-  const exchangeTime = new ExchangeTime();
-  const budget = new WeightBudget(WEIGHT_PER_MINUTE);
-  const shared = { clock: systemClock, exchangeTime, random: Math.random, record };
+  const parts = exchangeParts(config, store, record);
   const series = seriesOf(config);
   return {
-    ...shared,
+    ...parts,
     exchange: EXCHANGE,
     series,
     mode: config.mode,
@@ -258,19 +346,11 @@ function ingestOptions(
     pid: process.pid,
     historyMs: (timeframe) => historyDays(config, timeframe) * DAY_MS,
     live: createBinanceStream({
-      ...shared,
+      ...parts,
       wsUrl: config.binance.wsUrl,
       firstDelayMs: config.reconnectDelayMs,
     }),
-    source: createBinanceRest({
-      ...shared,
-      baseUrl: config.binance.restUrl,
-      budget,
-      onHold: (ban: Ban) =>
-        store.save(ban, ban.untilTime - exchangeTime.now(systemClock.monotonic())),
-    }),
     store,
-    budget,
     checkSymbols: (markets) => refuseUnknownSymbols(config.symbols, markets),
   };
 }

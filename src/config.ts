@@ -22,7 +22,11 @@ export interface Config {
   /** Absolute. */
   readonly dataDir: string;
   readonly http: HttpConfig;
-  readonly binance: { readonly wsUrl: string; readonly restUrl: string };
+  readonly binance: {
+    readonly wsUrl: string;
+    readonly restUrl: string;
+    readonly archiveUrl: string;
+  };
   /** History wanted of a new series, days; absent: by timeframe, see {@link historyDays}. */
   readonly backfillDays: number | undefined;
 }
@@ -72,6 +76,10 @@ export const SETTINGS = {
   },
   BINANCE_REST_URL: {
     fallback: "https://data-api.binance.vision",
+    help: "base without a path",
+  },
+  BINANCE_ARCHIVE_URL: {
+    fallback: "https://data.binance.vision",
     help: "base without a path",
   },
 } as const satisfies Readonly<Record<string, Setting>>;
@@ -155,7 +163,11 @@ export function loadConfig(flags: Flags = {}, options: ConfigSources = {}): Conf
       port: data.HTTP_PORT,
       token: data.API_TOKEN,
     }),
-    binance: Object.freeze({ wsUrl: data.BINANCE_WS_URL, restUrl: data.BINANCE_REST_URL }),
+    binance: Object.freeze({
+      wsUrl: data.BINANCE_WS_URL,
+      restUrl: data.BINANCE_REST_URL,
+      archiveUrl: data.BINANCE_ARCHIVE_URL,
+    }),
     backfillDays: data.BACKFILL_DAYS,
   });
 }
@@ -372,4 +384,5 @@ const SCHEMA = z.object({
   ),
   BINANCE_WS_URL: baseUrl(["wss", "ws"]),
   BINANCE_REST_URL: baseUrl(["https", "http"]),
+  BINANCE_ARCHIVE_URL: baseUrl(["https", "http"]),
 } satisfies Record<SettingName, z.ZodType>);

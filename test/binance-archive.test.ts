@@ -26,6 +26,7 @@ const DAY = 86_400_000;
 const FROM = Date.UTC(2025, 0, 15);
 const NOW = Date.UTC(2025, 2, 20, 12);
 const MADE = "Thu, 16 Jan 2025 03:04:05 GMT";
+const MONTH_MADE = { "last-modified": "Mon, 03 Feb 2025 03:04:05 GMT" };
 const SERIES = { exchange: "binance", symbol: "BTCUSDT", timeframe: "1m" } as const;
 const DAILY = fileOf({ from: FROM, to: FROM + DAY });
 const MONTHLY = fileOf({ from: Date.UTC(2025, 0, 1), to: Date.UTC(2025, 1, 1) });
@@ -66,6 +67,7 @@ interface Setup {
   readonly signal: AbortSignal;
   readonly controller: AbortController;
   readonly holds: Ban[];
+  readonly tempFolder: string;
   /** What stands in the folder of temporary files. */
   leftovers(): readonly string[];
 }
@@ -108,7 +110,7 @@ async function serve(
       return [];
     }
   };
-  return { archive, server, signal: controller.signal, controller, holds, leftovers };
+  return { archive, server, signal: controller.signal, controller, holds, tempFolder, leftovers };
 }
 
 async function opened({ archive, signal }: Setup, file = DAILY): Promise<OpenedArchive> {
@@ -256,7 +258,7 @@ test("symbols of other scripts, and a base address with a path", async (t) => {
   const below = await serve(t, [ofZip(zip)], [{ body: sumOf(zip) }]);
   const archive = createBinanceArchive({
     baseUrl: `${below.server.url}/mirror/`,
-    tempFolder: join(tmpdir(), "archive-test-mirror"),
+    tempFolder: below.tempFolder,
     clock: scaledClock(1, NOW),
     exchangeTime: new ExchangeTime(),
   });
@@ -300,7 +302,7 @@ test("a day that is missing in a month is told, to be taken from its daily file"
   const days = Array.from({ length: 31 }, (_, index) => MONTHLY.range.from + index * DAY);
   const content = days.flatMap((day, index) => (index === 6 ? [] : [csv(1_440, day)])).join("");
   const zip = zipWith([{ name: `${MONTHLY.name}.csv`, content }]);
-  const setup = await serve(t, [ofZip(zip)], [{ body: sumOf(zip) }]);
+  const setup = await serve(t, [ofZip(zip, MONTH_MADE)], [{ body: sumOf(zip) }]);
   const { rows, pages, report } = await readAll(setup, MONTHLY);
   assert.equal(rows.length, 30 * 1_440);
   assert.ok(pages.every((page) => page.source === "archive-monthly" && page.rows.length <= 5_000));
@@ -525,7 +527,7 @@ test("an abort ends the download, the reading and what is on disk, with its own 
   const zip = zipWith([
     { name: `${MONTHLY.name}.csv`, content: csv(31 * 1_440, MONTHLY.range.from) },
   ]);
-  const reading = await serve(t, [ofZip(zip)], [{ body: sumOf(zip) }]);
+  const reading = await serve(t, [ofZip(zip, MONTH_MADE)], [{ body: sumOf(zip) }]);
   const answer = await opened(reading, MONTHLY);
   let pageCount = 0;
   await assert.rejects(async () => {
@@ -542,7 +544,7 @@ test("who reads only a part, or nothing, leaves nothing behind after closing", a
   const zip = zipWith([
     { name: `${MONTHLY.name}.csv`, content: csv(31 * 1_440, MONTHLY.range.from) },
   ]);
-  const setup = await serve(t, [ofZip(zip)], [{ body: sumOf(zip) }]);
+  const setup = await serve(t, [ofZip(zip, MONTH_MADE)], [{ body: sumOf(zip) }]);
   const part = await opened(setup, MONTHLY);
   for await (const page of part.pages) {
     assert.ok(page.rows.length > 0);
@@ -565,10 +567,11 @@ test("several files at once", async (t) => {
 });
 
 test("a folder that cannot be written to is named, before anything is asked", async (t) => {
-  const setup = await serve(t, [ofZip(zipped(GOOD))], [], { tempFolder: "/proc/nowhere" });
+  const tempFolder = join(import.meta.filename, "below-a-file");
+  const setup = await serve(t, [ofZip(zipped(GOOD))], [], { tempFolder });
   await assert.rejects(
     setup.archive.open(DAILY, setup.signal),
-    failsWith("E_CONFIG", /cannot write to \/proc\/nowhere/),
+    failsWith("E_CONFIG", /cannot write to .*below-a-file: /),
   );
   assert.equal(setup.server.seen.length, 0);
 });

@@ -3,10 +3,22 @@ import { packageVersion } from "../version.ts";
 import { type ExitStatus, showError } from "./command.ts";
 import { dbCommand } from "./db.ts";
 import { demoCommand } from "./demo.ts";
+import { backfillCommand, fillGapsCommand } from "./history.ts";
 import { ingestCommand } from "./ingest.ts";
 import { processOutput } from "./output.ts";
 import { simulateCommand } from "./simulate.ts";
 import { statusCommand } from "./status.ts";
+
+/** In the order of the help. */
+const COMMANDS = [
+  ingestCommand,
+  demoCommand,
+  statusCommand,
+  backfillCommand,
+  fillGapsCommand,
+  dbCommand,
+  simulateCommand,
+];
 
 /**
  * Runs one command and ends the process with its exit status (design §6).
@@ -34,7 +46,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .showHelpAfterError("(add --help for the options and examples)")
     .showSuggestionAfterError()
     .exitOverride();
-  for (const make of [ingestCommand, demoCommand, dbCommand, statusCommand, simulateCommand]) {
+  for (const make of COMMANDS) {
     const command = make(output, end);
     for (const one of [command, ...command.commands]) one.copyInheritedSettings(program);
     program.addCommand(command);

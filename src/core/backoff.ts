@@ -1,4 +1,13 @@
-/** Growth of a retry delay: the ceiling starts at `baseMs`, doubles with every attempt and stops at `capMs`. */
+/**
+ * Least ceiling of a retry delay, whatever the policy says: one that starts at 0 would double 0 for ever and hammer the
+ * other side.
+ */
+export const MIN_CEILING_MS = 100;
+
+/**
+ * Growth of a retry delay: the ceiling starts at `baseMs`, doubles with every attempt and stops at `capMs`. Either counts
+ * as {@link MIN_CEILING_MS} at least.
+ */
 export interface BackoffPolicy {
   readonly baseMs: number;
   readonly capMs: number;
@@ -13,6 +22,7 @@ export const HEALTHY_AFTER_MS = 10_000;
  * @returns whole ms
  */
 export function backoffDelay(policy: BackoffPolicy, attempt: number, random: number): number {
-  const ceiling = Math.min(policy.capMs, policy.baseMs * 2 ** Math.min(attempt, 30));
-  return Math.floor(random * ceiling);
+  const baseMs = Math.max(MIN_CEILING_MS, policy.baseMs);
+  const capMs = Math.max(MIN_CEILING_MS, policy.capMs);
+  return Math.floor(random * Math.min(capMs, baseMs * 2 ** Math.min(attempt, 30)));
 }

@@ -244,6 +244,20 @@ test("during a hold nothing goes, whatever the priority; the longest hold counts
   );
 });
 
+test("a hold until no instant at all is none, and leaves the one in force alone", () => {
+  for (const nonsense of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+    const budget = new WeightBudget(LIMIT);
+    budget.hold(nonsense);
+    assert.equal(budget.heldUntil, 0);
+    assert.equal(budget.take(1, "live", START), 0);
+    budget.hold(START + 5_000);
+    budget.hold(nonsense);
+    assert.equal(budget.heldUntil, START + 5_000);
+    assert.equal(budget.take(1, "live", START + 4_999), 1);
+    assert.equal(budget.take(1, "live", START + 5_000), 0);
+  }
+});
+
 test("a limit that the exchange says replaces the first one, what is spent stays spent", () => {
   const budget = new WeightBudget(LIMIT);
   assert.equal(budget.take(60, "bulk", START), 0);

@@ -73,8 +73,12 @@ export class WeightBudget {
     else this.#told = Math.max(this.#told, usedWeight);
   }
 
-  /** Forbids every request until `until`; a shorter hold never cuts a longer one short. */
+  /**
+   * Forbids every request until `until`; a shorter hold never cuts a longer one short. What is not a finite time is
+   * ignored: `NaN` would end every hold, `Infinity` would never end.
+   */
   hold(until: number): void {
+    if (!Number.isFinite(until)) return;
     this.#heldUntil = Math.max(this.#heldUntil, until);
   }
 

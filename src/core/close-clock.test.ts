@@ -12,10 +12,18 @@ import {
 import { SETTLE_MS } from "./finality.ts";
 import type { TimeRange } from "./range.ts";
 import { type Series, seriesKey } from "./series.ts";
-import { nextOpenTime, nominalMs, openTimeAt, shiftOpenTime, type Timeframe } from "./timeframe.ts";
+import {
+  nextOpenTime,
+  nominalMs,
+  openTimeAt,
+  shiftOpenTime,
+  TIMEFRAMES,
+  type Timeframe,
+} from "./timeframe.ts";
 
 const MIN_RETRY_MS = 500;
 const MAX_RETRY_MS = 60_000;
+const REREAD_SLACK_MS = 30_000;
 
 // --- Contiguity -------------------------------------------------------------------------------------------------------
 
@@ -154,6 +162,14 @@ type Step =
       readonly isEarly: boolean;
     }
   | { readonly kind: "explained"; readonly who: number; readonly count: number }
+  /** A range around the newest candles was read again, by a question that may be a while old. */
+  | {
+      readonly kind: "reread";
+      readonly who: number;
+      readonly cell: number;
+      readonly count: number;
+      readonly agoMs: number;
+    }
   | { readonly kind: "streamed"; readonly who: number; readonly isStreamed: boolean }
   | { readonly kind: "take"; readonly limit: number }
   | {
@@ -200,6 +216,16 @@ const step = (): fc.Arbitrary<Step> =>
     {
       weight: 1,
       arbitrary: fc.record({
+        kind: fc.constant("reread" as const),
+        who: who(),
+        cell: fc.integer({ min: -4, max: 2 }),
+        count: fc.integer({ min: 0, max: 4 }),
+        agoMs: fc.oneof(fc.constant(0), fc.nat(90_000)),
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({
         kind: fc.constant("streamed" as const),
         who: who(),
         isStreamed: fc.boolean(),
@@ -224,6 +250,8 @@ interface Watched {
   readonly model: CellSet;
   isStreamed: boolean;
   fetch: DueFetch | undefined;
+  /** Exchange time at which `fetch` was sent. */
+  askedTime: number;
   /** Exchange time of the last answer without success; nothing before it plus the shortest pause. */
   failedTime: number | undefined;
   isAbsent: boolean;
@@ -247,6 +275,7 @@ class Rig {
         model: new CellSet(each.timeframe, from),
         isStreamed: false,
         fetch: undefined,
+        askedTime: 0,
         failedTime: undefined,
         isAbsent: false,
         early: new Map(),
@@ -279,6 +308,14 @@ class Rig {
         model.add(range);
         break;
       }
+      case "reread": {
+        const entry = this.#pick(given.who);
+        const { timeframe: of } = entry.series;
+        const from = shiftOpenTime(of, entry.model.next, given.cell);
+        const range = { from, to: shiftOpenTime(of, from, given.count) };
+        this.reread(entry, range, this.now - given.agoMs);
+        break;
+      }
       case "streamed": {
         const entry = this.#pick(given.who);
         if (entry.isStreamed !== given.isStreamed) entry.failedTime = undefined;
@@ -308,10 +345,21 @@ class Rig {
     if (isEarly) {
       this.clock.received(of, open, end + SETTLE_MS);
       entry.early.set(open, end + SETTLE_MS);
-    } else this.clock.received(of, open);
+    } else {
+      this.clock.received(of, open);
+      entry.early.delete(open);
+    }
     model.add({ from: open, to: end });
     // What came at last ends the pauses for it; that REST does not answer at all, it does not change.
     if (model.next !== before && entry.isAbsent) entry.failedTime = undefined;
+  }
+
+  reread(entry: Watched, range: TimeRange, askedTime: number): void {
+    this.clock.reread(entry.series, range, askedTime);
+    for (const [open, settleTime] of [...entry.early]) {
+      if (open < range.from || open >= range.to || settleTime > askedTime) continue;
+      entry.early.delete(open);
+    }
   }
 
   take(limit: number): DueFetch[] {
@@ -322,6 +370,7 @@ class Rig {
       const entry = this.#of(fetch.series);
       assert.equal(entry.fetch, undefined, "asked for twice at once");
       entry.fetch = fetch;
+      entry.askedTime = this.now;
     }
     return taken;
   }
@@ -331,15 +380,25 @@ class Rig {
     if (fetch === undefined) return;
     entry.fetch = undefined;
     if (outcome === "done") {
-      const end = openTimeAt(of.timeframe, this.now);
-      for (let open = fetch.from; open < end; open = nextOpenTime(of.timeframe, open)) {
-        this.clock.received(of, open);
-        model.add({ from: open, to: nextOpenTime(of.timeframe, open) });
-        if (open - fetch.from > 20 * nominalMs(of.timeframe)) break;
+      const { askedTime } = entry;
+      // What had closed when it was asked, some twenty new candles of it; what is known already is not taken again.
+      const end = openTimeAt(of.timeframe, askedTime);
+      let open = fetch.from;
+      for (let left = 20; open < end && left > 0; open = nextOpenTime(of.timeframe, open)) {
+        if (model.has(open)) continue;
+        left -= 1;
+        const closeTime = nextOpenTime(of.timeframe, open);
+        const settleTime = closeTime + SETTLE_MS;
+        if (askedTime < settleTime) {
+          this.clock.received(of, open, settleTime);
+          entry.early.set(open, settleTime);
+        } else {
+          this.clock.received(of, open);
+          entry.early.delete(open);
+        }
+        model.add({ from: open, to: closeTime });
       }
-      for (const early of entry.early.keys()) if (early >= fetch.from) entry.early.delete(early);
-      const [first] = [...entry.early].toSorted(([a], [b]) => a - b);
-      this.clock.settled(of, fetch.from, first && { openTime: first[0], settleTime: first[1] });
+      this.reread(entry, { from: fetch.from, to: open }, askedTime);
       entry.failedTime = undefined;
     } else {
       entry.failedTime = this.now;
@@ -374,28 +433,26 @@ class Rig {
       assert.ok(dueTime <= this.now);
       assert.ok(nextOpenTime(of.timeframe, from) <= this.now, "due before its close");
       assert.ok(failedTime === undefined || this.now >= failedTime + MIN_RETRY_MS, "no pause");
+      const settled = [...early].filter(([, settleTime]) => settleTime <= this.now);
+      const oldest = Math.min(model.next, ...settled.map(([open]) => open));
+      assert.equal(from, oldest, "one request for what is due and for what has settled");
       if (cause === "settle") {
-        const [first = Number.NaN] = [...early.keys()].toSorted((a, b) => a - b);
-        assert.equal(from, Math.min(first, model.next));
-        assert.ok(
-          [...early.values()].some((time) => time <= this.now),
-          "read again too early",
-        );
+        const firstSettled = Math.min(...early.values());
+        assert.ok(this.now >= firstSettled + REREAD_SLACK_MS, "read again too early");
       } else {
-        assert.equal(from, model.next);
         assert.equal(cause === "hole", model.firstHole !== undefined);
-        const graceMs = isStreamed ? STREAM_GRACE_MS : POLL_DELAY_MS;
-        if (cause === "deadline") {
-          assert.ok(this.now >= nextOpenTime(of.timeframe, from) + graceMs, "no grace");
-        }
+        const graceMs = cause === "hole" ? 0 : isStreamed ? STREAM_GRACE_MS : POLL_DELAY_MS;
+        assert.ok(this.now >= nextOpenTime(of.timeframe, model.next) + graceMs, "no grace");
       }
     }
     const offered = new Set(offers.map((offer) => seriesKey(offer.series)));
-    for (const { series: of, model, fetch, failedTime } of this.watched) {
+    for (const { series: of, model, fetch, failedTime, early } of this.watched) {
       assert.equal(this.clock.nextOf(of), model.next);
       const overdueTime = nextOpenTime(of.timeframe, model.next) + STREAM_GRACE_MS;
+      const rereadTime = Math.min(...early.values()) + REREAD_SLACK_MS;
       const pauseEnd = failedTime === undefined ? 0 : failedTime + MAX_RETRY_MS;
-      if (fetch !== undefined || this.now < Math.max(overdueTime, pauseEnd)) continue;
+      const latest = Math.max(Math.min(overdueTime, rereadTime), pauseEnd);
+      if (fetch !== undefined || this.now < latest) continue;
       assert.ok(offered.has(seriesKey(of)), "overdue, and not offered");
     }
     this.#checkNextDue();
@@ -460,7 +517,10 @@ test("whatever happened, once time passes every series falls due again, moves on
           const cause = entry.fetch?.cause;
           scene.answer(entry, "done");
           if (cause !== "settle") assert.ok(scene.clock.nextOf(entry.series) > next);
+          const isSettled = [...entry.early.values()].some((time) => time <= scene.now);
+          assert.ok(!isSettled, "what had settled was not read again");
         }
+        scene.check();
       }
     }),
     { numRuns: 500 },
@@ -542,27 +602,24 @@ test("an absent candle is asked for in growing pauses, a minute at the most", ()
   assert.deepEqual(pauses.slice(-2), [60_000, 60_000]);
 });
 
-test("the pauses grow to the length of a candle, and to no more than a minute", () => {
-  for (const [of, longestMs] of [
-    ["1s", 1_000],
-    ["1m", 60_000],
-    ["1h", 60_000],
-    ["1M", 60_000],
-  ] as const) {
-    const each: Series = { ...minute, timeframe: of };
-    const clock = new CloseClock();
-    const open = openTimeAt(of, OPEN);
-    clock.track(each, open);
-    let now = nextOpenTime(of, open) + POLL_DELAY_MS;
-    let pause = 0;
-    for (let turn = 0; turn < 12; turn++) {
-      clock.answered(takeOne(clock, now), "failed", now);
-      const next = clock.nextDueTime() ?? Number.NaN;
-      assert.ok(next - now >= pause, "a pause is no shorter than the one before");
-      pause = next - now;
-      now = next;
+test("the pauses grow to a minute and no further, however short or long the candles are", () => {
+  for (const of of TIMEFRAMES) {
+    for (const outcome of ["failed", "absent"] as const) {
+      const each: Series = { ...minute, timeframe: of };
+      const clock = new CloseClock();
+      const open = openTimeAt(of, OPEN);
+      clock.track(each, open);
+      let now = nextOpenTime(of, open) + POLL_DELAY_MS;
+      const pauses: number[] = [];
+      for (let turn = 0; turn < 12; turn++) {
+        clock.answered(takeOne(clock, now), outcome, now);
+        const next = clock.nextDueTime() ?? Number.NaN;
+        pauses.push(next - now);
+        now = next;
+      }
+      const doubled = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000];
+      assert.deepEqual(pauses, [...doubled, ...Array<number>(5).fill(60_000)], of);
     }
-    assert.equal(pause, longestMs, of);
   }
 });
 
@@ -636,27 +693,113 @@ test("a link that is told again and again, unchanged, does not shorten the pause
   }
 });
 
-test("an early answer is read again from the first early candle on, when it has settled", () => {
+const LATER = Number.MAX_SAFE_INTEGER;
+
+test("an early answer is read again half a minute after it has settled", () => {
   const clock = watching(true);
   clock.received(minute, OPEN, END + SETTLE_MS);
-  assert.equal(peek(clock, END + SETTLE_MS - 1), undefined);
-  const fetch = takeOne(clock, END + SETTLE_MS);
-  assert.deepEqual([fetch.cause, fetch.from], ["settle", OPEN]);
-  clock.settled(minute, OPEN, { openTime: END, settleTime: END + 60_000 + SETTLE_MS });
-  clock.answered(fetch, "done", END + SETTLE_MS);
+  // The stream goes on.
   clock.received(minute, END);
-  assert.equal(peek(clock, END + 60_000 + SETTLE_MS - 1), undefined);
-  assert.equal(peek(clock, END + 60_000 + SETTLE_MS)?.from, END);
-  clock.settled(minute, END);
   clock.received(minute, END + 60_000);
-  const later = peek(clock, END + 10 * 60_000);
-  assert.deepEqual([later?.cause, later?.from], ["deadline", END + 2 * 60_000]);
+  const due = END + SETTLE_MS + REREAD_SLACK_MS;
+  assert.equal(clock.nextDueTime(), due);
+  assert.equal(peek(clock, due - 1), undefined);
+  const fetch = takeOne(clock, due);
+  assert.deepEqual(fetch, { series: minute, from: OPEN, cause: "settle", dueTime: due });
+  clock.reread(minute, { from: OPEN, to: LATER }, due);
+  clock.answered(fetch, "done", due);
+  assert.equal(clock.nextDueTime(), END + 3 * 60_000 + STREAM_GRACE_MS);
+  assert.equal(peek(clock, END + 3 * 60_000 + STREAM_GRACE_MS)?.from, END + 2 * 60_000);
+});
+
+test("whatever is due, its request starts at the oldest early candle that has settled by then", () => {
+  const next = END + 60_000;
+  const expected = [
+    // Nothing behind the candle that is due, or a newer one: then there is no grace.
+    { isAhead: false, cause: "deadline", due: next + 60_000 + POLL_DELAY_MS },
+    { isAhead: true, cause: "hole", due: next + 60_000 },
+  ] as const;
+  for (const { isAhead, cause, due } of expected) {
+    const clock = watching(false);
+    if (isAhead) clock.received(minute, next + 60_000);
+    // Just settled, so that neither asks for a request of its own yet; the newer one came first.
+    clock.received(minute, END, due);
+    clock.received(minute, OPEN, due - 1);
+    const offer = { series: minute, cause, dueTime: due };
+    assert.equal(clock.nextDueTime(), due);
+    assert.deepEqual(peek(clock, due), { ...offer, from: OPEN });
+    clock.reread(minute, { from: OPEN, to: LATER }, due - 1);
+    assert.deepEqual(peek(clock, due), { ...offer, from: END });
+    clock.received(minute, END, due + 1);
+    assert.deepEqual(peek(clock, due), { ...offer, from: next }, "it has not settled");
+    assert.deepEqual(peek(clock, due + 1), { ...offer, from: END });
+  }
+});
+
+test("a better version of an early candle ends the waiting for it, and for it alone", () => {
+  const clock = watching(true);
+  const settleOf = (openTime: number): number => openTime + 60_000 + SETTLE_MS;
+  for (const openTime of [OPEN, END]) clock.received(minute, openTime, settleOf(openTime));
+  clock.received(minute, END + 60_000);
+  clock.received(minute, END + 2 * 60_000);
+  clock.received(minute, OPEN);
+  assert.equal(clock.nextDueTime(), settleOf(END) + REREAD_SLACK_MS);
+  assert.equal(peek(clock, settleOf(END) + REREAD_SLACK_MS)?.from, END);
+  clock.received(minute, END);
+  assert.equal(clock.nextDueTime(), END + 4 * 60_000 + STREAM_GRACE_MS);
+});
+
+test("a reading ends the waiting of what lies in its range and had settled when it was asked", () => {
+  const settleTime = END + SETTLE_MS;
+  const range = { from: OPEN, to: END };
+  const isEnded = (read: TimeRange, askedTime: number): boolean => {
+    const clock = watching(true);
+    clock.received(minute, OPEN, settleTime);
+    for (let more = 0; more < 5; more++) clock.received(minute, END + more * 60_000);
+    clock.reread(minute, read, askedTime);
+    return peek(clock, settleTime + REREAD_SLACK_MS) === undefined;
+  };
+  assert.ok(isEnded(range, settleTime));
+  assert.ok(isEnded({ from: OPEN - 60_000, to: LATER }, settleTime + 1_000));
+  assert.ok(!isEnded(range, settleTime - 1), "asked before it had settled");
+  assert.ok(!isEnded({ from: END, to: LATER }, LATER), "begins behind it");
+  assert.ok(!isEnded({ from: OPEN - 60_000, to: OPEN }, LATER), "its end does not belong to it");
+  assert.ok(isEnded({ from: OPEN, to: OPEN + 1 }, settleTime));
+  assert.ok(!isEnded({ from: END, to: OPEN }, LATER), "an empty range");
+});
+
+test("candles that settle one after another are read again together", () => {
+  const second: Series = { ...minute, timeframe: "1s" };
+  const clock = new CloseClock();
+  clock.track(second, OPEN);
+  clock.setStreamed(second, true);
+  // REST brought a minute, early; from then on the stream does its duty.
+  const openTimes = Array.from({ length: 60 }, (_, index) => OPEN + index * 1_000);
+  for (const open of openTimes) clock.received(second, open, open + 1_000 + SETTLE_MS);
+  const asked: number[] = [];
+  let open = END;
+  for (let now = END; now < END + 5 * 60_000; now += 100) {
+    if (now >= open + 1_000) {
+      clock.received(second, open);
+      open += 1_000;
+    }
+    const fetch = peek(clock, now);
+    if (fetch === undefined) continue;
+    assert.equal(fetch.cause, "settle");
+    takeOne(clock, now);
+    asked.push(now);
+    clock.reread(second, { from: fetch.from, to: LATER }, now);
+    clock.answered(fetch, "done", now);
+  }
+  const first = OPEN + 1_000 + SETTLE_MS + REREAD_SLACK_MS;
+  assert.deepEqual(asked, [first, first + REREAD_SLACK_MS + 1_000]);
 });
 
 test("a settling candle that cannot be read is asked for in growing pauses and never given up", () => {
   const clock = watching(true);
   clock.received(minute, OPEN, END + SETTLE_MS);
-  let now = END + SETTLE_MS;
+  clock.received(minute, END);
+  let now = END + SETTLE_MS + REREAD_SLACK_MS;
   for (let turn = 0; turn < 20; turn++) {
     const fetch = takeOne(clock, now);
     assert.equal(fetch.from, OPEN);
@@ -669,25 +812,31 @@ test("a settling candle that cannot be read is asked for in growing pauses and n
   }
 });
 
-test("reading newer candles does not settle an older early one: 1s by polling", () => {
+test("1s by polling: every early candle is read again soon, by requests that go anyway", () => {
   const second: Series = { ...minute, timeframe: "1s" };
   const clock = new CloseClock();
   clock.track(second, OPEN);
-  let now = OPEN + 1_000 + POLL_DELAY_MS;
-  let settled: DueFetch | undefined;
-  for (; settled === undefined && now < OPEN + 2 * SETTLE_MS; now += 1_000) {
+  const early = new Map<number, number>();
+  let rereadCount = 0;
+  const end = OPEN + 5 * 60_000;
+  for (let now = OPEN + 1_000 + POLL_DELAY_MS; now < end; now += 1_000) {
+    const next = clock.nextOf(second);
     const fetch = takeOne(clock, now);
-    if (fetch.cause === "settle") settled = fetch;
-    else {
-      // Every second its own answer, from the candle that is due on: early, for it has just closed.
-      const settleTime = fetch.from + 1_000 + SETTLE_MS;
-      clock.received(second, fetch.from, settleTime);
-      clock.settled(second, fetch.from, { openTime: fetch.from, settleTime });
-      clock.answered(fetch, "done", now);
+    assert.equal(fetch.cause, "deadline");
+    // Every second its own answer, from the candle that is due on: early, for it has just closed.
+    clock.received(second, next, next + 1_000 + SETTLE_MS);
+    early.set(next, next + 1_000 + SETTLE_MS);
+    clock.reread(second, { from: fetch.from, to: LATER }, now);
+    for (const [openTime, settleTime] of [...early]) {
+      assert.ok(settleTime > now || openTime >= fetch.from, "settled and left out");
+      if (settleTime > now) continue;
+      early.delete(openTime);
+      rereadCount += 1;
     }
+    clock.answered(fetch, "done", now);
+    assert.equal(clock.nextDueTime(), now + 1_000, "the next close, and nothing before it");
   }
-  assert.equal(settled?.from, OPEN);
-  assert.ok(now <= OPEN + 1_000 + SETTLE_MS + 2_000);
+  assert.equal(rereadCount, (end - OPEN - SETTLE_MS) / 1_000 - 1);
 });
 
 test("a stretch that the ledger explains is not asked for", () => {
@@ -707,4 +856,5 @@ test("a series that is not tracked is an error", () => {
   );
   assert.throws(() => clock.nextOf(minute), RangeError);
   assert.throws(() => clock.received(minute, OPEN), RangeError);
+  assert.throws(() => clock.reread(minute, { from: OPEN, to: END }, END), RangeError);
 });

@@ -5,6 +5,7 @@ import { openTime, series, timeframe } from "../../test/support/arbitraries.ts";
 import {
   absentGaps,
   afterAnswer,
+  afterRefusal,
   CONFIRM_AFTER_MS,
   emptyAnswer,
   type Gap,
@@ -241,6 +242,72 @@ test("a part of a gap keeps the history of the whole, and what came is no gap an
       }
     }),
     { numRuns: 500 },
+  );
+});
+
+test("what is refused again and again is asked for after 1 h, 2 h, 4 h …, once a week at the least", () => {
+  const of: Series = { exchange: "binance", symbol: "BTCUSDT", timeframe: "1m" };
+  let gap = rejectedGap(of, NOW, NOW);
+  const pauses: number[] = [];
+  assert.equal(gap.nextTryTime, NOW + HOUR_MS);
+  for (let turn = 1; turn <= 10; turn++) {
+    const askedTime = gap.nextTryTime;
+    gap = afterRefusal(gap, gap.range, askedTime);
+    pauses.push(gap.nextTryTime - askedTime);
+    assert.deepEqual(gap, {
+      ...{ series: of, range: { from: NOW, to: NOW + 60_000 }, foundTime: NOW },
+      ...{ reason: "rejected", state: "open", emptyAnswers: turn },
+      nextTryTime: gap.nextTryTime,
+    });
+  }
+  assert.deepEqual(
+    pauses.map((pause) => pause / HOUR_MS),
+    [1, 2, 4, 8, 16, 32, 64, 128, 168, 168],
+  );
+});
+
+test("a refused row keeps the history of the gap that it lies in, whatever its reason was", () => {
+  const answers = fc.array(fc.nat(3 * HOUR_MS), { maxLength: 30 });
+  fc.assert(
+    fc.property(newGap(), answers, fc.nat(5), (gap, pauses, index) => {
+      const { gap: known, askedTime } = askOften(gap, pauses).at(-1) ?? { gap, askedTime: NOW };
+      const { timeframe: of } = gap.series;
+      const from = shiftOpenTime(of, gap.range.from, index);
+      const range = { from, to: nextOpenTime(of, from) };
+      const refused = afterRefusal(known, range, askedTime);
+      assert.equal(seriesKey(refused.series), seriesKey(gap.series));
+      assert.deepEqual(refused.range, range);
+      assert.deepEqual([refused.reason, refused.state], ["rejected", "open"]);
+      assert.equal(refused.foundTime, gap.foundTime);
+      assert.equal(refused.emptyAnswers, known.emptyAnswers + 1);
+      const pause = refused.nextTryTime - askedTime;
+      assert.ok(pause >= HOUR_MS && pause <= 7 * 24 * HOUR_MS);
+      const again = afterRefusal(refused, range, askedTime);
+      assert.equal(again.nextTryTime - askedTime, Math.min(2 * pause, 7 * 24 * HOUR_MS));
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("an exchange that served a row, if a refused one, has to say twice anew that it has none", () => {
+  fc.assert(
+    fc.property(newGap(), fc.nat(30), fc.integer({ min: 1, max: 20 }), (gap, empty, refusals) => {
+      const pauses = Array<number>(empty).fill(HOUR_MS);
+      let { gap: known, askedTime } = askOften(gap, pauses).at(-1) ?? { gap, askedTime: NOW };
+      for (let turn = 0; turn < refusals; turn++) {
+        askedTime = known.nextTryTime;
+        known = afterRefusal(known, known.range, askedTime);
+      }
+      const [first] = afterAnswer(known, [known.range], known.nextTryTime);
+      assert.equal(first?.state, "open");
+      assert.equal(first.nextTryTime, known.nextTryTime + HOUR_MS);
+      const [second] = afterAnswer(first, [known.range], first.nextTryTime);
+      assert.equal(second?.state, "confirmed");
+      assert.equal(second.foundTime, gap.foundTime);
+      // Looked at again like one that has just been confirmed, not as rarely as one of many years.
+      assert.equal(second.nextTryTime - first.nextTryTime, 7 * 24 * HOUR_MS);
+    }),
+    { numRuns: 300 },
   );
 });
 

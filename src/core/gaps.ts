@@ -27,7 +27,7 @@ export interface Gap {
   /** `open` = will be tried again at `nextTryTime`; `confirmed` = believed, and looked at again only rarely. */
   readonly state: "open" | "confirmed";
   readonly foundTime: number;
-  /** How often the exchange was asked and had none. */
+  /** How often the exchange was asked and had none, or none that could be taken. */
   readonly emptyAnswers: number;
   readonly firstAskedTime?: number;
   readonly nextTryTime: number;
@@ -85,22 +85,59 @@ export function absentGaps(
   askedTime: number,
   firstOpenTime: number | undefined,
 ): Gap[] {
-  const listed =
-    firstOpenTime === undefined ? range.from : openTimeAt(series.timeframe, firstOpenTime);
-  const before = { from: range.from, to: Math.min(range.to, listed) };
-  const after = { from: Math.max(range.from, listed), to: range.to };
-  return [
-    ...(isEmptyRange(before) ? [] : [beforeListing(series, before, askedTime)]),
-    ...(isEmptyRange(after) ? [] : [emptyAnswer(series, after, askedTime)]),
-  ];
+  const gap = emptyAnswer(series, range, askedTime);
+  const known = knownAbsence(gap, range, askedTime, firstOpenTime, false);
+  const rest = subtractRanges(
+    range,
+    known.map((one) => one.range),
+  );
+  return [...known, ...rest.map((part) => ({ ...gap, range: part }))];
 }
 
-function beforeListing(series: Series, range: TimeRange, askedTime: number): Gap {
+/**
+ * The parts of a missing stretch whose absence needs no second answer: before the first candle that the exchange has, and,
+ * when the symbol is not traded, after its last one.
+ * @param gap the entry that was asked for
+ * @param isTail true when nothing follows the stretch and the symbol is not traded
+ */
+export function knownAbsence(
+  gap: Gap,
+  range: TimeRange,
+  askedTime: number,
+  firstOpenTime: number | undefined,
+  isTail: boolean,
+): Gap[] {
+  const { timeframe } = gap.series;
+  const listed = firstOpenTime === undefined ? range.from : openTimeAt(timeframe, firstOpenTime);
+  const before = { from: range.from, to: Math.min(range.to, listed) };
+  const after = { from: Math.max(range.from, listed), to: isTail ? range.to : range.from };
+  const confirmed = (part: TimeRange, reason: GapReason): Gap[] =>
+    isEmptyRange(part)
+      ? []
+      : [
+          {
+            ...gap,
+            range: part,
+            reason,
+            state: "confirmed",
+            emptyAnswers: Math.max(1, gap.emptyAnswers),
+            firstAskedTime: gap.firstAskedTime ?? askedTime,
+            nextTryTime: askedTime + RECHECK_MS,
+          },
+        ];
+  return [...confirmed(before, "before-listing"), ...confirmed(after, "after-delisting")];
+}
+
+/** A ledger entry for candles that ought to be there and were not asked for yet: due at once. */
+export function notFetchedGap(series: Series, range: TimeRange, now: number): Gap {
   return {
-    ...emptyAnswer(series, range, askedTime),
-    reason: "before-listing",
-    state: "confirmed",
-    nextTryTime: askedTime + RECHECK_MS,
+    series,
+    range,
+    reason: "not-fetched",
+    state: "open",
+    foundTime: now,
+    emptyAnswers: 0,
+    nextTryTime: now,
   };
 }
 
@@ -131,6 +168,25 @@ export function rejectedGap(series: Series, openTime: number, now: number): Gap 
 }
 
 /**
+ * What is left when the exchange served a candle of a gap and it was refused once more: asked again ever more rarely, an
+ * hour at first and a week at most, for the exchange may mend it. That it has none is not believed of one that served
+ * something: the two answers which that takes are counted from here anew.
+ */
+export function afterRefusal(gap: Gap, range: TimeRange, askedTime: number): Gap {
+  const emptyAnswers = gap.emptyAnswers + 1;
+  const pauseMs = Math.min(RECHECK_MS, CONFIRM_AFTER_MS * 2 ** Math.min(emptyAnswers - 1, 10));
+  return {
+    series: gap.series,
+    range,
+    reason: "rejected",
+    state: "open",
+    foundTime: gap.foundTime,
+    emptyAnswers,
+    nextTryTime: askedTime + pauseMs,
+  };
+}
+
+/**
  * What a new answer leaves of a gap.
  * @param missing the parts of `gap.range` that the answer did not bring, edges on the grid
  * @param askedTime exchange time of the question
@@ -139,7 +195,8 @@ export function afterAnswer(gap: Gap, missing: readonly TimeRange[], askedTime: 
   return missing.map((range) => {
     const firstAskedTime = gap.firstAskedTime ?? askedTime;
     const isConfirmed = gap.state === "confirmed" || askedTime - firstAskedTime >= CONFIRM_AFTER_MS;
-    const emptyAnswers = gap.emptyAnswers + 1;
+    // What was refused until now was not absent: those answers do not make the absence any older.
+    const emptyAnswers = (gap.reason === "rejected" ? 0 : gap.emptyAnswers) + 1;
     const doublings = Math.min(MAX_RECHECK_DOUBLINGS, Math.max(0, emptyAnswers - 2));
     return {
       series: gap.series,

@@ -314,7 +314,7 @@ function medianAround(values: Float64Array, index: number, count: number): numbe
   for (let other = Math.max(0, index - count); other < end; other++) {
     const value = values[other] ?? Number.NaN;
     if (other === index || Number.isNaN(value)) continue;
-    // By insertion: for two dozen values four times as fast as a sort, and this is where the time goes.
+    // By insertion: twice as fast as a sort for two dozen values, and this is where the time goes.
     let place = near.length;
     for (; place > 0 && (near[place - 1] ?? 0) > value; place--) near[place] = near[place - 1] ?? 0;
     near[place] = value;

@@ -86,6 +86,62 @@ export interface Market {
   readonly status: string;
 }
 
+/** A file of an exchange's archive, as planned by the calendar; it may turn out not to be published. */
+export interface PlannedFile {
+  readonly kind: "archive-monthly" | "archive-daily";
+  readonly series: Series;
+  /** Open times that it should hold, half-open. */
+  readonly range: TimeRange;
+  readonly candleCount: number;
+}
+
+/** A stretch of history dealt out to files and to REST; together they are the stretch, without overlap. */
+export interface ArchivePlan {
+  readonly files: readonly PlannedFile[];
+  readonly rest: readonly TimeRange[];
+}
+
+/** A file that was fetched and whose bytes were checked. */
+export interface ArchiveContent {
+  readonly kind: "opened";
+  /** What its checksum says: `mismatch` after a second try, `no-checksum` when there is none. */
+  readonly check: "ok" | "mismatch" | "no-checksum";
+  /** Its rows, ascending; to be read once. */
+  readonly pages: AsyncIterable<HistoryPage>;
+  /** What it held; complete once `pages` has ended. */
+  report(): {
+    readonly rowCount: number;
+    readonly rejectedCount: number;
+    /** Stretches of its range without a row. */
+    readonly absent: readonly TimeRange[];
+  };
+  close(): Promise<void>;
+}
+
+/** Bulk history of an exchange, in files. */
+export interface ArchiveSource {
+  /** Deals a stretch out, by the calendar alone; `kinds` limits it, `minCandleCount` leaves small files to REST. */
+  plan(
+    series: Series,
+    range: TimeRange,
+    exchangeNow: number,
+    options?: { readonly kinds?: readonly PlannedFile["kind"][]; readonly minCandleCount?: number },
+  ): ArchivePlan;
+  /** Fetches a file. @throws {BlackTradeError} E_SOURCE_* */
+  open(
+    file: PlannedFile,
+    signal: AbortSignal,
+  ): Promise<ArchiveContent | { readonly kind: "not-published" }>;
+}
+
+/** What is stored and what is not, by the calendar. */
+export interface CoverageStore {
+  /** Stretches of a range without a candle: leading, inner, trailing, or all of it. Disjoint, ascending, on the grid. */
+  holes(series: Series, range: TimeRange): Promise<readonly TimeRange[]>;
+  /** Ledger entries of a series that are not filled, ascending. */
+  gaps(series: Series): Promise<readonly Gap[]>;
+}
+
 /** What else is asked of an exchange. */
 export interface MarketSource {
   /** All listed symbols. */

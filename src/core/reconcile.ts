@@ -203,11 +203,10 @@ function coarserSuspects(
   const endsEarly = wholeParts !== undefined && wholeParts < partCount - 1;
   const isTorn = isDoubtful(cell.coarser, candle.openTime);
   if (!real.has("close") && !endsEarly && !isTorn) return [];
-  const share = shareText(candle, made);
-  const reasons = [`has ${share} of the volume of its ${partCount} candles of ${cell.finer}`];
+  const reasons = [`has ${amountText(candle, made)} of its ${partCount} candles of ${cell.finer}`];
   if (real.has("close"))
     reasons.push(`closes at ${candle.close} where they close at ${made.close}`);
-  if (endsEarly) reasons.push(`says what they said after ${wholeParts} of them`);
+  if (endsEarly) reasons.push(`looks as it did when ${wholeParts} of them had ended`);
   return [coarserSuspect(cell, reasons.join(", "))];
 }
 
@@ -245,31 +244,51 @@ function isWithin(earlier: Candle, later: Candle): boolean {
   );
 }
 
-/** Some of the finer candles have too little. Which: those that their own series gives reason to doubt, or the last. */
+/**
+ * Some of the finer candles have too little. Which: those that their own series gives reason to doubt, and where their
+ * close is not the coarser one's, those that it comes from.
+ */
 function finerSuspects(
   cell: Cell,
   made: Candle,
   real: ReadonlySet<ValueField>,
   isDoubtful: IsDoubtful,
 ): Suspect[] {
+  const { coarser, finer, parts, nextOpen } = cell;
   const { candle } = cell.row;
-  const share = shareText(made, candle);
-  const together = `the ${cell.parts.length} candles of ${cell.finer} have ${share} of the volume of their ${cell.coarser}`;
-  const doubtful = cell.parts
-    .filter((part) => isDoubtful(cell.finer, part.candle.openTime))
+  const together = `the ${parts.length} candles of ${finer} have ${amountText(made, candle)} of their ${coarser}`;
+  const doubtful = parts
+    .filter((part) => isDoubtful(finer, part.candle.openTime))
     .map((part) =>
       finerSuspect(cell, part, `${together}, and the next candle does not open at its close`),
     );
-  const last = cell.parts.at(-1);
-  if (!real.has("close") || last === undefined) return doubtful;
-  const { close } = last.candle;
-  if (isNearer(close, candle.close, cell.nextOpen)) {
-    const evidence = `closes at ${candle.close} where its candles of ${cell.finer} close at ${close} and the next candle opens at ${cell.nextOpen}`;
+  if (!real.has("close")) return doubtful;
+  if (isNearer(made.close, candle.close, nextOpen)) {
+    const evidence = `closes at ${candle.close} where its candles of ${finer} close at ${made.close} and the next candle opens at ${nextOpen}`;
     return [...doubtful, coarserSuspect(cell, evidence)];
   }
-  if (doubtful.some(({ openTime }) => openTime === last.candle.openTime)) return doubtful;
-  const evidence = `${together}, and it closes at ${close} where that closes at ${candle.close}`;
-  return [...doubtful, finerSuspect(cell, last, evidence)];
+  const ending = endingParts(cell);
+  const [first, last] = [ending[0], ending.at(-1)];
+  const isNamed = ending.some(({ candle: { openTime } }) =>
+    doubtful.some((each) => each.openTime === openTime),
+  );
+  if (first === undefined || last === undefined || isNamed) return doubtful;
+  const evidence = `${together}, and close at ${made.close} where that closes at ${candle.close}`;
+  const range = { from: first.candle.openTime, to: cellOf(finer, last.candle.openTime).to };
+  return [...doubtful, { ...finerSuspect(cell, first, evidence), range }];
+}
+
+/**
+ * The finer candles one of which must be wrong when the close is: the last that has trades, and those without trades
+ * after it, up to the first that stands at the coarser one's close and so knew of later trades.
+ */
+function endingParts({ row, parts }: Cell): readonly StoredCandle[] {
+  const lastTraded = parts.findLastIndex(({ candle }) => hasTrades(candle));
+  const ending = parts.slice(Math.max(0, lastTraded));
+  const knows = ending.findIndex(
+    ({ candle }) => compareDecimals(candle.close, row.candle.close) === 0,
+  );
+  return knows < 0 ? ending : ending.slice(0, knows);
 }
 
 /** True when `a` lies nearer to the next open than `b` does: there trading really ended. */
@@ -297,10 +316,11 @@ function suspectsByAuthority(cell: Cell): Suspect[] {
   return [{ side: "finer", openTime: range.from, range, evidence }];
 }
 
-function isAttestedSide(cell: Cell, { side, openTime }: Suspect): boolean {
-  const row =
-    side === "coarser" ? cell.row : cell.parts.find(({ candle }) => candle.openTime === openTime);
-  return row !== undefined && isAttested(row.source);
+function isAttestedSide({ row, parts }: Cell, { side, range }: Suspect): boolean {
+  if (side === "coarser") return isAttested(row.source);
+  return parts
+    .filter(({ candle: { openTime } }) => openTime >= range.from && openTime < range.to)
+    .every(({ source }) => isAttested(source));
 }
 
 function coarserSuspect({ coarser, row }: Cell, evidence: string): Suspect {
@@ -313,9 +333,12 @@ function finerSuspect({ finer }: Cell, { candle }: StoredCandle, evidence: strin
   return { side: "finer", openTime, range: cellOf(finer, openTime), evidence };
 }
 
-/** What part of the greater volume the smaller is, for people. */
-function shareText(smaller: Candle, greater: Candle): string {
-  const share = (Number(smaller.volume) / Number(greater.volume)) * 100;
-  // Cut, not rounded: 99.9999 % is not all of it.
-  return `${Math.floor(share * 100) / 100} %`;
+/** How much of the greater the smaller has, for people. */
+function amountText(smaller: Candle, greater: Candle): string {
+  if (compareDecimals(smaller.volume, greater.volume) === 0) {
+    return `${smaller.tradeCount} of the ${greater.tradeCount} trades`;
+  }
+  const percent = (Number(smaller.volume) / Number(greater.volume)) * 100;
+  // What is not all of it is not rounded to 100.
+  return `${Math.min(99.99, Math.round(percent * 100) / 100)} % of the volume`;
 }

@@ -61,7 +61,10 @@ const anyFacts = (): fc.Arbitrary<Facts> =>
       maybe("next", cell),
       maybe("newestOpenTime", cell),
       maybe("haltedStatus", fc.constantFrom("BREAK", "HALT", "CANCEL_ONLY")),
-      maybe("problem", fc.constantFrom("no frames for 60 s", "exchange error 503")),
+      maybe(
+        "problem",
+        fc.constantFrom("no frames for 60 s", "exchange error\r\n\t503\n", "\n", ""),
+      ),
       maybe("problemSinceTime", before),
     );
     const run = fc.tuple(
@@ -131,6 +134,7 @@ test("every word but active has its reason", () => {
       for (const each of [run, undefined]) {
         const { word, reason } = seriesStatus(facts, each);
         if (word !== "active") assert.notEqual(reason, "");
+        assert.doesNotMatch(reason, /^\s|\s$|[^\S ]| {2}|^;/, "one line");
         assert.doesNotMatch(reason, /undefined|NaN|Infinity|-\d/);
       }
     }),
@@ -272,6 +276,49 @@ test("each state is told by its own word", () => {
     assert.equal(status.word, word, status.reason);
     assert.match(status.reason, reason);
   }
+});
+
+test("a hole behind newer candles that is not in the ledger yet is told as such, not as a late candle", () => {
+  const hole = { next: NOW - 180_000 };
+  const missing =
+    /^a stretch from 3 min ago on is missing behind newer candles; being fetched by REST$/;
+  for (const newestOpenTime of [NOW - 180_000, NOW - 120_000, NOW - 60_000]) {
+    const status = say({ ...hole, newestOpenTime });
+    assert.equal(status.word, "lagging");
+    assert.match(status.reason, missing);
+  }
+  const before = say({ ...hole, newestOpenTime: NOW - 240_000 });
+  assert.match(before.reason, /^newest candle is 3 min late/);
+  const long = say({ next: NOW - 3_600_000, newestOpenTime: NOW - 60_000 });
+  assert.equal(long.word, "stale");
+  assert.match(long.reason, /^a stretch from 60 min ago on is missing behind newer candles; being/);
+  assert.equal(long.lagMs, 0);
+  // What keeps it from being fetched comes first.
+  const problem = say({ ...hole, newestOpenTime: NOW - 60_000, problem: "exchange error 503" });
+  assert.match(problem.reason, /^exchange error 503; tried again/);
+});
+
+test("a problem of several lines is told on one", () => {
+  const problem = "  <html>\r\n\t<h1>502\u00a0Bad Gateway</h1>\u2028\n</html>\n";
+  const flat = "<html> <h1>502 Bad Gateway</h1> </html>";
+  const late = { next: NOW - 180_000, newestOpenTime: NOW - 240_000, problem };
+  assert.equal(say(late).reason, `${flat}; tried again by itself`);
+  assert.match(
+    say({ ...late, isCatchingUp: true }).reason,
+    /still to come; <html> <h1>502 Bad Gateway<\/h1> <\/html>$/,
+  );
+  assert.equal(say({ isStreamed: false, problem }).reason, flat);
+  const { next, ...unknown } = { series: minute, isConfigured: true, next: undefined, problem };
+  const { wantedFrom, ...begun } = { ...unknown, wantedFrom: undefined };
+  const facts = { ...begun, isStreamed: false, isCatchingUp: false };
+  const run: RunFacts = {
+    ...{ host: "host", pid: 7, mode: "websocket", now: NOW },
+    ...{ startedTime: NOW - 10_000, heartbeatTime: NOW - 1_000 },
+  };
+  const status = seriesStatus({ ...facts, openGapCount: 0, confirmedGapCount: 0 }, run);
+  assert.equal(status.reason, `${flat}; tried again by itself`);
+  // Blank, it says nothing: as if there were none.
+  assert.match(say({ ...late, problem: " \n" }).reason, /^newest candle is 3 min late/);
 });
 
 test("a series that has just begun waits for the exchange, then for its first candle", () => {

@@ -80,6 +80,7 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
   }
   const { timeframe } = facts.series;
   const { newestOpenTime } = facts;
+  const problem = problemOf(facts);
   const status = (word: StatusWord, reason: string): SeriesStatus => ({
     word,
     reason,
@@ -104,9 +105,9 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
   }
 
   if (facts.next === undefined) {
-    return facts.problem === undefined
+    return problem === undefined
       ? status("starting", "waiting for the exchange")
-      : status("error", `${facts.problem}; tried again by itself`);
+      : status("error", `${problem}; tried again by itself`);
   }
   const dueNext = openTimeAt(timeframe, run.now - LATENESS_MS);
   if (facts.next < dueNext) return status(...behind(facts, run, run.now - facts.next));
@@ -119,13 +120,19 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
   if (run.mode === "websocket" && !facts.isStreamed) {
     return status(
       "active",
-      facts.problem ?? "no WebSocket at the moment: candles come by REST at their close",
+      problem ?? "no WebSocket at the moment: candles come by REST at their close",
     );
   }
   return status("active", "");
 }
 
-function behind(facts: SeriesFacts, run: RunFacts, lagMs: number): [StatusWord, string] {
+function behind(
+  facts: SeriesFacts & { readonly next: number },
+  run: RunFacts,
+): [StatusWord, string] {
+  const { next, newestOpenTime } = facts;
+  const lagMs = run.now - next;
+  const problem = problemOf(facts);
   if (facts.haltedStatus !== undefined) {
     return [
       "halted",
@@ -139,23 +146,34 @@ function behind(facts: SeriesFacts, run: RunFacts, lagMs: number): [StatusWord, 
     ];
   }
   if (facts.isCatchingUp) {
-    const trouble = facts.problem === undefined ? "" : `; ${facts.problem}`;
+    const trouble = problem === undefined ? "" : `; ${problem}`;
     return ["backfilling", `${ago(lagMs)} of history still to come${trouble}`];
   }
-  if (facts.problem !== undefined) {
+  if (problem !== undefined) {
     const since = facts.problemSinceTime;
     const suffix = since === undefined ? "" : ` (for ${ago(run.now - since)})`;
     return [
       lagMs > STALE_AFTER_MS ? "stale" : "error",
-      `${facts.problem}${suffix}; tried again by itself`,
+      `${problem}${suffix}; tried again by itself`,
     ];
   }
-  if (facts.newestOpenTime === undefined && run.now - run.startedTime < 60_000) {
+  if (newestOpenTime === undefined && run.now - run.startedTime < 60_000) {
     return ["starting", "waiting for the first candle"];
+  }
+  if (newestOpenTime !== undefined && newestOpenTime >= next) {
+    return [
+      lagMs > STALE_AFTER_MS ? "stale" : "lagging",
+      `a stretch from ${ago(lagMs)} ago on is missing behind newer candles; being fetched by REST`,
+    ];
   }
   return lagMs > STALE_AFTER_MS
     ? ["stale", `no new candle for ${ago(lagMs)}; asked for again by itself`]
     : ["lagging", `newest candle is ${ago(lagMs)} late; asked for by REST`];
+}
+
+/** The problem on one line; blank counts as none. Its text comes from outside. */
+function problemOf({ problem }: SeriesFacts): string | undefined {
+  return problem?.replace(/\s+/g, " ").trim() || undefined;
 }
 
 function ago(ms: number): string {

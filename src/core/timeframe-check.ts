@@ -51,6 +51,7 @@ export function timeframeFindings(
 ): TimeframesFinding[] {
   const byTimeframe = new Map(all.map((each) => [each.timeframe, each]));
   const found = new Map<string, TimeframesFinding>();
+  const named = new Set<string>();
   for (const timeframe of TIMEFRAMES) {
     const coarser = byTimeframe.get(timeframe);
     if (coarser === undefined) continue;
@@ -59,9 +60,10 @@ export function timeframeFindings(
     coarser.rows.forEach((row, index) => {
       const nextOpen = openAfter(timeframe, row, coarser.rows[index + 1]);
       const accounts = accountsOf(timeframe, row, nextOpen, cursors, isDoubtful);
-      for (const finding of judge(instrument, accounts)) {
-        const key = `${finding.series.timeframe} ${finding.openTime} ${finding.what}`;
-        if (!found.has(key)) found.set(key, finding);
+      for (const finding of judge(instrument, accounts, named)) {
+        const key = nameOf(finding.series.timeframe, finding.openTime);
+        if (finding.what === "contradiction") named.add(key);
+        if (!found.has(`${key} ${finding.what}`)) found.set(`${key} ${finding.what}`, finding);
       }
     });
   }
@@ -125,9 +127,15 @@ function accountsOf(
   return accounts;
 }
 
+function nameOf(timeframe: Timeframe, openTime: number): string {
+  return `${timeframe} ${openTime}`;
+}
+
+/** @param named candles that were found suspect before: where they take part, they explain what differs */
 function judge(
   instrument: Pick<Series, "exchange" | "symbol">,
   accounts: readonly Account[],
+  named: ReadonlySet<string>,
 ): TimeframesFinding[] {
   return accounts.flatMap((account) => {
     const { cell, result } = account;
@@ -136,8 +144,11 @@ function judge(
       const evidence = `differs from its candles of ${cell.finer} by what floats lose`;
       return [finding(instrument, account, { what: "rounding", severity: "info", evidence })];
     }
-    const byMajority = result.suspects.length > 0 ? [] : outvoted(account, accounts);
-    const suspects = [...result.suspects, ...byMajority];
+    const isExplained =
+      result.suspects.length === 0 &&
+      cell.parts.some(({ candle }) => named.has(nameOf(cell.finer, candle.openTime)));
+    if (isExplained) return [];
+    const suspects = result.suspects.length > 0 ? result.suspects : outvoted(account, accounts);
     if (suspects.length > 0) {
       return suspects.map((suspect) => contradiction(instrument, account, suspect));
     }

@@ -1,11 +1,21 @@
+import type { RequestPriority } from "../core/budget.ts";
 import type { Recorder } from "../core/events.ts";
 import { judgeRows, SETTLE_MS } from "../core/finality.ts";
-import { afterAnswer, type Gap, rejectedGap, shedGap } from "../core/gaps.ts";
+import { afterAnswer, afterRefusal, type Gap, knownAbsence, shedGap } from "../core/gaps.ts";
 import type { GapStore, HistorySource } from "../core/ports.ts";
-import { subtractRanges, type TimeRange } from "../core/range.ts";
-import { cellOf } from "../core/timeframe.ts";
+import { isEmptyRange, subtractRanges, type TimeRange } from "../core/range.ts";
+import type { Series } from "../core/series.ts";
+import { cellOf, shiftOpenTime } from "../core/timeframe.ts";
 import type { Intake } from "./intake.ts";
 import type { Writer } from "./writer.ts";
+
+/** What is known of a series' life at the exchange: nothing was there before and nothing comes after. */
+export interface Lifetime {
+  /** Open time of the first candle that the exchange has, when it has any. */
+  readonly firstOpenTime: number | undefined;
+  /** False when the symbol is not traded now: what is missing after the last candle is not to be waited for. */
+  readonly isTrading: boolean;
+}
 
 /** What healing needs. */
 export interface HealOptions {
@@ -14,23 +24,57 @@ export interface HealOptions {
   readonly intake: Intake;
   readonly writer: Writer;
   readonly record: Recorder;
+  /** Asked when candles are missing; the caller keeps the answers. */
+  readonly lifetime: (series: Series, signal: AbortSignal) => Promise<Lifetime>;
 }
 
+/** Candles of one turn: after each the ledger is cut down, so that what was killed goes on where it was. */
+const PART_CANDLES = 10_000;
+
 /**
- * Asks the exchange once more for a gap of the ledger and enters what is left of it.
+ * Asks the exchange by REST once more for a gap of the ledger and enters what is left of it.
  * The ledger is changed only after what came is committed, so a crash in between asks again and loses nothing.
- * @throws {BlackTradeError} E_SOURCE_* or E_DB_*; the gap then stays as it was
+ * @returns what is left
+ * @throws {BlackTradeError} E_SOURCE_* or E_DB_*; what was not answered stays in the ledger
  */
 export async function healGap(
-  { history, gaps, intake, writer, record }: HealOptions,
+  options: HealOptions,
   gap: Gap,
   signal: AbortSignal,
-): Promise<void> {
+  priority: RequestPriority = "heal",
+): Promise<readonly Gap[]> {
+  const { series, range } = gap;
+  const left: Gap[] = [];
+  for (let entry = gap; ; ) {
+    const end = shiftOpenTime(series.timeframe, entry.range.from, PART_CANDLES);
+    const part = { from: entry.range.from, to: Math.min(entry.range.to, end) };
+    const rest = { ...entry, range: { from: part.to, to: entry.range.to } };
+    const answered = await askPart(options, { ...entry, range: part }, signal, priority);
+    const isLast = isEmptyRange(rest.range);
+    await options.gaps.replace(entry, isLast ? answered : [...answered, rest]);
+    left.push(...answered);
+    if (isLast) break;
+    entry = rest;
+  }
+  if (left.every(({ state }) => state === "confirmed")) {
+    const outcome = left.length === 0 ? "filled" : "confirmed";
+    options.record({ kind: "gapClosed", series, range, outcome });
+  }
+  return left;
+}
+
+/** @returns what is left of the part once all that came is committed */
+async function askPart(
+  { history, intake, writer, lifetime }: HealOptions,
+  gap: Gap,
+  signal: AbortSignal,
+  priority: RequestPriority,
+): Promise<readonly Gap[]> {
   const { series, range } = gap;
   const present: TimeRange[] = [];
   const left: Gap[] = [];
   let askedTime = Number.MAX_SAFE_INTEGER;
-  for await (const page of history.candles(series, range, signal, "heal")) {
+  for await (const page of history.candles(series, range, signal, priority)) {
     await writer.room(signal);
     askedTime = Math.min(askedTime, page.askedTime);
     const { settled, early, forming } = judgeRows(series.timeframe, page.rows, page.askedTime);
@@ -42,7 +86,7 @@ export async function healGap(
         const cell = cellOf(series.timeframe, row.openTime);
         present.push(cell);
         const fate = intake.take(series, row, source, page.askedTime);
-        if (fate === "refused") left.push(rejectedGap(series, row.openTime, page.askedTime));
+        if (fate === "refused") left.push(afterRefusal(gap, cell, page.askedTime));
         else if (fate === "shed") left.push(shedGap(series, cell, page.askedTime));
       }
     }
@@ -53,16 +97,26 @@ export async function healGap(
     }
   }
   // No page, no answer: nothing was learned.
-  if (askedTime === Number.MAX_SAFE_INTEGER) return;
+  if (askedTime === Number.MAX_SAFE_INTEGER) return [gap];
   await writer.flushed(signal);
-  left.push(...afterAnswer(gap, subtractRanges(range, present), askedTime));
-  await gaps.replace(gap, left);
-  if (left.every((part) => part.state === "confirmed")) {
-    record({
-      kind: "gapClosed",
-      series,
-      range,
-      outcome: left.length === 0 ? "filled" : "confirmed",
-    });
+  const missing = subtractRanges(range, present);
+  if (missing.length === 0) return left;
+  const { firstOpenTime, isTrading } = await lifetime(series, signal);
+  const lastSeen = present.at(-1)?.to ?? range.from;
+  for (const hole of missing) {
+    const isTail = !isTrading && hole.to === range.to && hole.from >= lastSeen;
+    const known = knownAbsence(gap, hole, askedTime, firstOpenTime, isTail);
+    left.push(
+      ...known,
+      ...afterAnswer(
+        gap,
+        subtractRanges(
+          hole,
+          known.map((one) => one.range),
+        ),
+        askedTime,
+      ),
+    );
   }
+  return left;
 }

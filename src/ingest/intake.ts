@@ -13,9 +13,10 @@ import type { Writer } from "./writer.ts";
  */
 export class Intake {
   readonly #writer: Writer;
-  readonly #closeClock: CloseClock;
+  readonly #closeClock: CloseClock | undefined;
 
-  constructor(writer: Writer, closeClock: CloseClock) {
+  /** @param closeClock of live ingestion; what only loads history has none */
+  constructor(writer: Writer, closeClock?: CloseClock) {
     this.#writer = writer;
     this.#closeClock = closeClock;
   }
@@ -38,16 +39,16 @@ export class Intake {
       // REST may still serve a sound version of what the stream garbled; what REST serves unsound waits in the ledger.
       if (isKept && source !== "stream" && Number.isSafeInteger(candle.openTime)) {
         const gap = rejectedGap(series, candle.openTime, observedTime);
-        if (this.#writer.explain(gap)) this.#closeClock.explained(series, gap.range);
+        if (this.#writer.explain(gap)) this.#closeClock?.explained(series, gap.range);
       }
       return "refused";
     }
     if (this.#writer.offer(versioned) === "shed") {
-      this.#closeClock.explained(series, cellOf(series.timeframe, candle.openTime));
+      this.#closeClock?.explained(series, cellOf(series.timeframe, candle.openTime));
       return "shed";
     }
     const settleTime = nextOpenTime(series.timeframe, candle.openTime) + SETTLE_MS;
-    this.#closeClock.received(
+    this.#closeClock?.received(
       series,
       candle.openTime,
       source === "rest-early" ? settleTime : undefined,

@@ -3,6 +3,7 @@ import { BlackTradeError, messageOf } from "../core/errors.ts";
 import type { Recorder } from "../core/events.ts";
 import type { ExchangeTime } from "../core/exchange-time.ts";
 import type {
+  ArchiveSource,
   Clock,
   GapStore,
   HistorySource,
@@ -14,7 +15,7 @@ import type {
 import { type Series, seriesKey } from "../core/series.ts";
 import { nextOpenTime, nominalMs } from "../core/timeframe.ts";
 import { catchUp } from "./catch-up.ts";
-import { healGap } from "./heal.ts";
+import { type FillOptions, fillGap } from "./fill.ts";
 import { Intake } from "./intake.ts";
 import { Wakeup } from "./wakeup.ts";
 import type { Writer } from "./writer.ts";
@@ -25,11 +26,15 @@ export interface LiveOptions {
   /** Absent in polling mode: the same loop without a stream. */
   readonly live?: LiveSource;
   readonly history: HistorySource;
+  /** Bulk history, for gaps that are large. */
+  readonly archive?: ArchiveSource;
   readonly gaps: GapStore;
   readonly writer: Writer;
   readonly clock: Clock;
   readonly exchangeTime: ExchangeTime;
   readonly record: Recorder;
+  /** False while the exchange says that the symbol is not traded. */
+  readonly isTrading: (symbol: string) => boolean;
   /** Exchange time until which no request may be sent; 0 when there is no hold. */
   readonly heldUntil: () => number;
 }
@@ -231,6 +236,18 @@ export class Live {
     }
   }
 
+  #fillOptions(): FillOptions {
+    return {
+      ...this.#options,
+      intake: this.#intake,
+      exchangeNow: () => this.#now(),
+      lifetime: async (series, signal) => ({
+        firstOpenTime: await this.#firstOpenTime(series, signal),
+        isTrading: this.#options.isTrading(series.symbol),
+      }),
+    };
+  }
+
   #firstOpenTime(series: Series, signal: AbortSignal): Promise<number | undefined> {
     const key = seriesKey(series);
     const known = this.#firstOpenTimes.get(key);
@@ -275,7 +292,7 @@ export class Live {
         await clock.sleep(HEAL_INTERVAL_MS, signal);
         if (this.#now() < heldUntil()) continue;
         for (const gap of await gaps.due(this.#series, this.#now(), HEAL_BATCH)) {
-          await healGap({ ...this.#options, intake: this.#intake }, gap, signal).catch((error) => {
+          await fillGap(this.#fillOptions(), gap, "heal", signal).catch((error) => {
             if (signal.aborted) return;
             const code = error instanceof BlackTradeError ? error.code : "E_SOURCE_UNREACHABLE";
             record({ kind: "fetchFailed", series: gap.series, code, reason: messageOf(error) });

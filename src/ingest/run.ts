@@ -4,6 +4,7 @@ import { BlackTradeError, messageOf } from "../core/errors.ts";
 import type { Recorder } from "../core/events.ts";
 import type { ExchangeTime } from "../core/exchange-time.ts";
 import type {
+  ArchiveSource,
   BanStore,
   CandleStore,
   Clock,
@@ -33,6 +34,8 @@ export interface IngestOptions {
   readonly historyMs: (timeframe: Timeframe) => number;
   readonly live: LiveSource;
   readonly source: HistorySource & MarketSource;
+  /** Bulk history, for gaps that are large. */
+  readonly archive?: ArchiveSource;
   readonly store: CandleStore & GapStore & BanStore & RunStore & StatusStore;
   /** Throws E_SOURCE_SYMBOL when a configured symbol is not listed. */
   readonly checkSymbols: (markets: readonly Market[]) => void;
@@ -75,7 +78,11 @@ export async function ingest(options: IngestOptions, signal: AbortSignal): Promi
 }
 
 /** A ban outlives the process that earned it: the exchange does not know about restarts. */
-async function obeyStoredBan(options: IngestOptions): Promise<void> {
+export async function obeyStoredBan(
+  options: Pick<IngestOptions, "exchange" | "exchangeTime" | "budget" | "clock" | "record"> & {
+    readonly store: BanStore;
+  },
+): Promise<void> {
   const { store, exchange, exchangeTime, budget, clock, record } = options;
   const ban = await store.load(exchange);
   if (ban === undefined) return;
@@ -154,6 +161,7 @@ class Run {
       history: source,
       gaps: store,
       writer: this.#writer,
+      isTrading: (symbol) => !this.#halted.has(symbol),
       heldUntil: () => this.#options.budget.heldUntil,
     });
     await Promise.all([

@@ -136,6 +136,9 @@ export class CandleWriter {
     batch: readonly VersionedCandle[],
     watermarks: readonly Watermark[],
   ): Promise<WriteResult> {
+    if (batch.length === 0 && watermarks.length === 0) {
+      return { outcomes: [], rejections: new Map() };
+    }
     const ids = await this.#catalog.register(batch.map(({ series }) => series));
     const marks = await this.#catalog.register(watermarks.map(({ series }) => series));
     const rivals = rivalsOf(batch, ids);

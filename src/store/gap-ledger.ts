@@ -224,16 +224,3 @@ function gapOf({ exchange, symbol, timeframe, from, to, firstAskedTime, ...rest 
     ...(firstAskedTime === null ? {} : { firstAskedTime }),
   };
 }
-
-/** A ledger entry for history that is wanted and was never asked for. */
-export function notFetchedGap(series: Series, range: TimeRange, now: number): Gap {
-  return {
-    series,
-    range,
-    reason: "not-fetched",
-    state: "open",
-    foundTime: now,
-    emptyAnswers: 0,
-    nextTryTime: now,
-  };
-}

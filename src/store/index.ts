@@ -5,6 +5,7 @@ import { BanLedger } from "./ban-ledger.ts";
 import { CandleReader } from "./candle-reader.ts";
 import { CandleWriter } from "./candle-writer.ts";
 import { type Pacing, REAL_PACING } from "./contention.ts";
+import { Coverage } from "./coverage.ts";
 import { Database, type DatabaseOptions } from "./database.ts";
 import { GapLedger } from "./gap-ledger.ts";
 import { IngestionRuns } from "./ingestion-runs.ts";
@@ -36,7 +37,8 @@ export interface Store
     BanStore,
     RunStore,
     StatusStore,
-    Pick<CandleReader, "range" | "latest" | "count" | "revisions"> {
+    Pick<CandleReader, "range" | "latest" | "count" | "revisions">,
+    Pick<Coverage, "holes" | "unconfirmed" | "share"> {
   /** What the check at the start found. */
   readonly server: ServerReport;
   /** Every series that the database knows, by exchange, symbol and timeframe. */
@@ -69,6 +71,7 @@ function assemble(database: Database, server: ServerReport, pacing: Pacing): Sto
   const catalog = new SeriesCatalog(database, pacing);
   const writer = new CandleWriter(database, catalog, pacing);
   const reader = new CandleReader(database, catalog);
+  const coverage = new Coverage(database, catalog);
   const gaps = new GapLedger(database, catalog, pacing);
   const bans = new BanLedger(database);
   const runs = new IngestionRuns(database, catalog, pacing, server.isPooled);
@@ -93,6 +96,9 @@ function assemble(database: Database, server: ServerReport, pacing: Pacing): Sto
     latest: (series, count) => reader.latest(series, count),
     count: (series, range) => reader.count(series, range),
     revisions: (series, range, limit) => reader.revisions(series, range, limit),
+    holes: (series, range) => coverage.holes(series, range),
+    unconfirmed: (series, range, limit) => coverage.unconfirmed(series, range, limit),
+    share: (series, range) => coverage.share(series, range),
     series: () => catalog.list(),
     gaps: (series) => gaps.list(series),
     quarantined: (limit) => listQuarantine(database, limit),

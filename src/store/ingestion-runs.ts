@@ -1,9 +1,10 @@
 import { BlackTradeError } from "../core/errors.ts";
+import { notFetchedGap } from "../core/gaps.ts";
 import type { RunStore, SeriesReport, Watermark } from "../core/ports.ts";
 import type { Series } from "../core/series.ts";
 import { type Pacing, retryContention } from "./contention.ts";
 import type { Database, Executor, Session } from "./database.ts";
-import { enterGaps, notFetchedGap } from "./gap-ledger.ts";
+import { enterGaps } from "./gap-ledger.ts";
 import { INGEST_LOCK } from "./locks.ts";
 import type { SeriesCatalog } from "./series-catalog.ts";
 import { numberArray } from "./sql-arrays.ts";
@@ -43,26 +44,12 @@ export class IngestionRuns {
     series: readonly Series[],
   ): Promise<void> {
     const ids = await this.#catalog.register(series);
-    const session = await this.#takeLock();
+    const held = this.#held?.session.isAlive === true ? this.#held.session : undefined;
+    const session = held ?? (await this.#takeLock());
     try {
-      const runId = await this.#transact(async (tx) => {
-        const [run] = await tx.run<{ id: number }>({
-          text: `
-            insert into ingestion_runs (host, pid, mode, started_at, heartbeat_at, exchange_offset_ms)
-            select
-              $1, $2, $3, clock_timestamp(), clock_timestamp(),
-              coalesce((select exchange_offset_ms from ingestion_runs order by id desc limit 1), 0)
-            returning id`,
-          values: [host, pid, mode],
-        });
-        const id = run?.id ?? 0;
-        await configure(tx, ids, id, mode);
-        return id;
-      });
-      await this.#held?.session.close();
-      this.#held = { session, runId };
+      this.#held = { session, runId: await this.#enter(mode, host, pid, ids) };
     } catch (error) {
-      await session.close();
+      if (held === undefined) await session.close();
       throw error;
     }
   }
@@ -141,6 +128,23 @@ export class IngestionRuns {
     await held?.session.close();
   }
 
+  #enter(mode: string, host: string, pid: number, ids: readonly number[]): Promise<number> {
+    return this.#transact(async (tx) => {
+      const [run] = await tx.run<{ id: number }>({
+        text: `
+          insert into ingestion_runs (host, pid, mode, started_at, heartbeat_at, exchange_offset_ms)
+          select
+            $1, $2, $3, clock_timestamp(), clock_timestamp(),
+            coalesce((select exchange_offset_ms from ingestion_runs order by id desc limit 1), 0)
+          returning id`,
+        values: [host, pid, mode],
+      });
+      const runId = run?.id ?? 0;
+      await configure(tx, ids, runId, mode);
+      return runId;
+    });
+  }
+
   #holding(): Held {
     if (this.#held === undefined) throw new Error("no run has begun");
     return this.#held;
@@ -153,16 +157,17 @@ export class IngestionRuns {
   async #takeLock(): Promise<Session> {
     const session = await this.#database.openSession("black-trade ingest");
     try {
+      if (this.#isPooled) await session.run({ text: "begin" });
       // A process that vanished with its machine is noticed within half a minute.
       await session.run({
         text: `
-          select set_config(name, value, false)
+          select set_config(name, value, $1)
           from (values
             ('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3'),
             ('idle_in_transaction_session_timeout', '0')
           ) as setting (name, value)`,
+        values: [this.#isPooled],
       });
-      if (this.#isPooled) await session.run({ text: "begin" });
       const [lock] = await session.run<{ isTaken: boolean }>({
         text: this.#isPooled
           ? `select pg_try_advisory_xact_lock($1) as "isTaken"`

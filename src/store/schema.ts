@@ -3,6 +3,10 @@ export interface ExpectedTable {
   /** Types as `format_type` writes them; `!` = not null. */
   readonly columns: Readonly<Record<string, string>>;
   readonly primaryKey: readonly string[];
+  /** Other columns that must be unique together. */
+  readonly unique?: readonly string[];
+  /** Names of its check constraints. */
+  readonly checks?: readonly string[];
 }
 
 const VALUES = {
@@ -25,10 +29,12 @@ export const EXPECTED_TABLES: Readonly<Record<string, ExpectedTable>> = {
   series: {
     columns: { id: "integer!", exchange: "text!", symbol: "text!", timeframe: "text!" },
     primaryKey: ["id"],
+    unique: ["exchange", "symbol", "timeframe"],
   },
   candles: {
     columns: { series_id: "integer!", ...VALUES },
     primaryKey: ["series_id", "open_time"],
+    checks: ["candles_times", "candles_counts", "candles_prices", "candles_volumes"],
   },
   candle_revisions: {
     columns: {

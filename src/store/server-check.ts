@@ -125,7 +125,9 @@ function unsafe(faults: readonly string[]): BlackTradeError {
 interface TableRow {
   readonly name: string;
   readonly columns: Readonly<Record<string, string>>;
-  readonly primaryKey: readonly string[] | null;
+  /** `p(series_id, open_time)`, `u(exchange, symbol, timeframe)`. */
+  readonly keys: readonly string[] | null;
+  readonly checks: readonly string[] | null;
   readonly persistence: string;
   readonly keepsRevisions: boolean;
 }
@@ -143,12 +145,18 @@ async function readTables(executor: Executor): Promise<readonly TableRow[]> {
           from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         ) as columns,
         (
-          select array_agg(a.attname::text order by k.place)
+          select array_agg(format('%s(%s)', p.contype, (
+            select string_agg(a.attname, ', ' order by k.place)
+            from unnest(p.conkey) with ordinality as k (attnum, place)
+            join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+          )))
           from pg_constraint p
-          cross join unnest(p.conkey) with ordinality as k (attnum, place)
-          join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
-          where p.conrelid = c.oid and p.contype = 'p'
-        ) as "primaryKey",
+          where p.conrelid = c.oid and p.contype in ('p', 'u')
+        ) as keys,
+        (
+          select array_agg(p.conname::text) from pg_constraint p
+          where p.conrelid = c.oid and p.contype = 'c' and p.convalidated
+        ) as checks,
         exists (
           select from pg_trigger t
           where t.tgrelid = c.oid and t.tgname = 'keep_candle_revision' and t.tgenabled in ('O', 'A')
@@ -177,11 +185,17 @@ function tableDifferences(expected: ExpectedTable, table: TableRow): string[] {
       ? [`column ${name}.${column} is missing`]
       : [`column ${name}.${column} is ${shown(actual)}, not ${shown(type)}`];
   });
+  const keys = table.keys ?? [];
   const key = expected.primaryKey.join(", ");
-  const isKeyed = (table.primaryKey ?? []).join(", ") === key;
+  const unique = expected.unique?.join(", ");
+  const checks = (expected.checks ?? []).filter((check) => !table.checks?.includes(check));
   return [
     ...columns,
-    ...(isKeyed ? [] : [`table ${name} lacks its primary key (${key})`]),
+    ...(keys.includes(`p(${key})`) ? [] : [`table ${name} lacks its primary key (${key})`]),
+    ...(unique === undefined || keys.includes(`u(${unique})`)
+      ? []
+      : [`table ${name} lacks its unique key (${unique})`]),
+    ...checks.map((check) => `table ${name} lacks its check ${check}`),
     ...(table.persistence === "p" ? [] : [`table ${name} is unlogged: a crash would empty it`]),
     ...(name !== "candles" || table.keepsRevisions
       ? []

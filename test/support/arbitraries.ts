@@ -2,7 +2,13 @@ import fc, { type Arbitrary } from "fast-check";
 import type { Candle } from "../../src/core/candle.ts";
 import { AUTHORITY, type Source, type VersionedCandle } from "../../src/core/finality.ts";
 import type { Series } from "../../src/core/series.ts";
-import { closeTimeOf, openTimeAt, TIMEFRAMES, type Timeframe } from "../../src/core/timeframe.ts";
+import {
+  closeTimeOf,
+  nextOpenTime,
+  openTimeAt,
+  TIMEFRAMES,
+  type Timeframe,
+} from "../../src/core/timeframe.ts";
 
 /** Records with the ordinary prototype: `deepStrictEqual` tells the other kind apart. */
 const record = <T>(model: { [K in keyof T]: Arbitrary<T[K]> }): Arbitrary<T> =>
@@ -195,3 +201,90 @@ export const rivalVersions = (
         })),
       ),
   );
+
+/** One trade, in whole units: price in cents, volume in thousandths. */
+export interface TapeTrade {
+  readonly time: number;
+  readonly price: number;
+  readonly volume: number;
+  readonly isTakerBuy: boolean;
+}
+
+/** Some trades within a range, ascending by time; of a coin that moves by the cent, or hardly at all. */
+export const tape = (
+  range: { readonly from: number; readonly to: number },
+  size: { readonly minLength?: number; readonly maxLength?: number } = {},
+): Arbitrary<TapeTrade[]> =>
+  fc.constantFrom(3, 5_000).chain((spread) =>
+    fc
+      .array(
+        record({
+          time: fc.integer({ min: range.from, max: range.to - 1 }),
+          price: fc.integer({ min: 10_000, max: 10_000 + spread }),
+          volume: fc.integer({ min: 1, max: 99_999 }),
+          isTakerBuy: fc.boolean(),
+        }),
+        { size: "max", ...size },
+      )
+      .map((trades) => trades.sort((a, b) => a.time - b.time)),
+  );
+
+/** Text of a whole number of units of 10^-scale. */
+const fixed = (units: number, scale: number): string => {
+  const digits = String(units).padStart(scale + 1, "0");
+  return `${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
+};
+
+/**
+ * The candle of a cell as an exchange makes it from trades; flat at the close before it where there are none.
+ * @param before price of the last trade before the cell
+ */
+export function candleOfTrades(
+  of: Timeframe,
+  at: number,
+  trades: readonly TapeTrade[],
+  before: number,
+): Candle {
+  const prices = trades.length === 0 ? [before] : trades.map(({ price }) => price);
+  const sum = (given: readonly TapeTrade[], value: (trade: TapeTrade) => number): number =>
+    given.reduce((total, trade) => total + value(trade), 0);
+  const bought = trades.filter(({ isTakerBuy }) => isTakerBuy);
+  const quote = ({ price, volume }: TapeTrade): number => price * volume;
+  return {
+    openTime: at,
+    closeTime: closeTimeOf(of, at),
+    open: fixed(prices[0] ?? before, 2),
+    high: fixed(Math.max(...prices), 2),
+    low: fixed(Math.min(...prices), 2),
+    close: fixed(prices.at(-1) ?? before, 2),
+    volume: fixed(
+      sum(trades, ({ volume }) => volume),
+      3,
+    ),
+    quoteVolume: fixed(sum(trades, quote), 5),
+    tradeCount: trades.length,
+    takerBuyVolume: fixed(
+      sum(bought, ({ volume }) => volume),
+      3,
+    ),
+    takerBuyQuoteVolume: fixed(sum(bought, quote), 5),
+  };
+}
+
+/** All candles of a range, made of trades. @param before price of the last trade before the range */
+export function candlesOfTrades(
+  of: Timeframe,
+  range: { readonly from: number; readonly to: number },
+  trades: readonly TapeTrade[],
+  before = 10_001,
+): Candle[] {
+  const candles: Candle[] = [];
+  let price = before;
+  for (let at = openTimeAt(of, range.from); at < range.to; at = nextOpenTime(of, at)) {
+    const end = nextOpenTime(of, at);
+    const within = trades.filter(({ time }) => time >= at && time < end);
+    candles.push(candleOfTrades(of, at, within, price));
+    price = within.at(-1)?.price ?? price;
+  }
+  return candles;
+}

@@ -15,10 +15,11 @@ export async function memoryHarness(): Promise<StoreHarness> {
 /** A migrated database of its own on a server; every `open` is another process on it. */
 export async function postgresHarness(server: Promise<TestServer>): Promise<StoreHarness> {
   const database = await createTestDatabase(await server, "migrated");
-  return { open: () => ofPostgres(database.url), close: () => database.drop() };
+  return { open: () => openedStore(database.url), close: () => database.drop() };
 }
 
-async function ofPostgres(url: string): Promise<StoreUnderTest> {
+/** The store of a database, with the looks into it that the suite needs. */
+export async function openedStore(url: string): Promise<StoreUnderTest> {
   const store = await openStore({ url });
   return {
     ...store,

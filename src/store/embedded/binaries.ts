@@ -13,7 +13,7 @@ import {
   rm,
   symlink,
 } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, delimiter, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { BlackTradeError, messageOf } from "../../core/errors.ts";
@@ -23,8 +23,8 @@ export interface Binaries {
   /** Folder with `bin`, `lib` and `share`. */
   readonly folder: string;
   readonly major: number;
-  /** Folder to be searched for shared libraries first, when the links in `lib` could not be made. */
-  readonly libraryFolder?: string;
+  /** Where shared libraries are looked for first, when the links in `lib` could not be made. */
+  readonly libraryPath?: string;
 }
 
 const PLATFORMS: Readonly<Record<string, string>> = {
@@ -63,8 +63,8 @@ export function packagedFolder(): string {
  * @throws {BlackTradeError} E_EMBEDDED_MISSING when they do not run on this machine
  */
 export async function prepareBinaries(folder: string, spareFolder: string): Promise<Binaries> {
-  const libraryFolder = await completeLinks(folder, spareFolder);
-  const binaries = { folder, ...(libraryFolder === undefined ? {} : { libraryFolder }) };
+  const libraryPath = await completeLinks(folder, spareFolder);
+  const binaries = { folder, ...(libraryPath === undefined ? {} : { libraryPath }) };
   try {
     const { stdout } = await run(program(binaries, "postgres"), ["--version"], {
       env: programEnv(binaries),
@@ -89,8 +89,8 @@ export async function copyBinaries({ folder, major }: Binaries, into: string): P
     // Another process may have been faster; its copy is as good.
     await rename(unfinished, target).catch(() => rm(unfinished, { recursive: true, force: true }));
   }
-  const libraryFolder = await completeLinks(target, target);
-  return { folder: target, major, ...(libraryFolder === undefined ? {} : { libraryFolder }) };
+  const libraryPath = await completeLinks(target, target);
+  return { folder: target, major, ...(libraryPath === undefined ? {} : { libraryPath }) };
 }
 
 /** Path of one of the server's programs. */
@@ -103,14 +103,14 @@ export function program({ folder }: Pick<Binaries, "folder">, name: "initdb" | "
  * Windows' programs do not start without theirs.
  */
 export function programEnv({
-  libraryFolder,
-}: Pick<Binaries, "libraryFolder">): NodeJS.ProcessEnv | undefined {
+  libraryPath,
+}: Pick<Binaries, "libraryPath">): NodeJS.ProcessEnv | undefined {
   if (process.platform === "win32") return undefined;
   const search = process.platform === "darwin" ? "DYLD_LIBRARY_PATH" : "LD_LIBRARY_PATH";
   return {
     LC_ALL: "C",
     TZ: "UTC",
-    ...(libraryFolder === undefined ? {} : { [search]: libraryFolder }),
+    ...(libraryPath === undefined ? {} : { [search]: libraryPath }),
   };
 }
 
@@ -119,13 +119,13 @@ interface Link {
   readonly target: string;
 }
 
-/** @returns the folder that holds the links when they could not be made beside the libraries */
+/** @returns where to look for libraries when the links could not be made beside them */
 async function completeLinks(folder: string, spareFolder: string): Promise<string | undefined> {
   const list = await readFile(join(folder, "pg-symlinks.json"), "utf8").catch(() => "[]");
   const missingLinks: Link[] = [];
   for (const link of JSON.parse(list) as Link[]) {
-    // Paths of the list begin with the folder's own name, `native`.
-    const target = join(folder, "..", link.target);
+    // Paths of the list begin with the folder's own name in the package.
+    const target = join(folder, link.target.replace(/^native\//, ""));
     if (!(await exists(target))) missingLinks.push({ source: basename(link.source), target });
   }
   if (missingLinks.length === 0) return undefined;
@@ -142,7 +142,8 @@ async function completeLinks(folder: string, spareFolder: string): Promise<strin
   for (const { source, target } of missingLinks) {
     await link(join(dirname(target), source), join(spare, basename(target)));
   }
-  return spare;
+  // A library that is found by a link looks for others beside the link.
+  return `${spare}${delimiter}${join(folder, "lib")}`;
 }
 
 /** Two processes may complete the same folder at once. */

@@ -1,0 +1,33 @@
+import { BlackTradeError } from "../core/errors.ts";
+
+const UNITS: Readonly<Record<string, number>> = {
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
+
+/**
+ * An instant as people give it: `2025-01-01`, `2025-01-01T12:30Z` (without a zone it is UTC), `-7d`, `-12h`, `now`, or
+ * epoch ms.
+ * @param now what relative times count from, epoch ms
+ * @throws {BlackTradeError} E_USAGE
+ */
+export function parseTime(flag: string, text: string, now: number): number {
+  const relative = /^-(\d{1,6})([smhdw])$/.exec(text);
+  if (relative !== null) return now - Number(relative[1]) * (UNITS[relative[2] ?? ""] ?? 0);
+  if (text === "now") return now;
+  if (/^\d{12,14}$/.test(text)) return Number(text);
+  const day =
+    /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?)?(Z|[+-]\d{2}:\d{2})?)?$/.exec(
+      text,
+    );
+  if (day !== null) {
+    const time = Date.parse(`${day[1]}T${day[2] ?? "00:00"}${day[3] ?? "Z"}`);
+    if (!Number.isNaN(time)) return time;
+  }
+  throw new BlackTradeError("E_USAGE", `${flag}: "${text}" is not a time`, {
+    remedy: "write it like 2025-01-01, 2025-01-01T12:30Z or -7d",
+  });
+}
