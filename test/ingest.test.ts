@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { seriesKey } from "../src/core/series.ts";
+import { openTimeAt } from "../src/core/timeframe.ts";
 import { modelSeries } from "./support/exchange-model.ts";
 import { Harness } from "./support/ingest-harness.ts";
 
@@ -49,7 +50,7 @@ for (const mode of ["websocket", "polling"] as const) {
       await harness.minutes(65);
       assert.equal(await harness.wordOf(MINUTE), "active");
       harness.assertTable();
-      const [gap] = harness.store.gaps(MINUTE);
+      const [gap] = harness.store.ledger(MINUTE);
       assert.equal(gap?.state, "confirmed");
       assert.equal(gap?.range.to - gap?.range.from, 7 * 60_000);
       const asked = harness.model.requestCount;
@@ -141,6 +142,38 @@ describe("live ingestion under virtual time", () => {
     await harness.stop();
   });
 
+  test("what came by the stream is read again by REST: a correction becomes a revision", async () => {
+    const harness = new Harness({ series: [MINUTE] });
+    harness.start();
+    await harness.minutes(5);
+    const from = harness.clock.now();
+    harness.fault("correction", 0, 10 * 60_000);
+    await harness.minutes(150);
+    const { series } = await harness.store.facts();
+    const confirmedTo = series[0]?.confirmedTo ?? 0;
+    assert.ok(confirmedTo > from + 60 * 60_000, `confirmed only to ${confirmedTo}`);
+    for (const { candle, source } of harness.store.rows(MINUTE)) {
+      if (candle.openTime >= confirmedTo) continue;
+      assert.equal(source, "rest");
+      const truth = harness.model.candleAt(MINUTE, candle.openTime, harness.clock.now());
+      assert.equal(candle.volume, truth?.volume);
+    }
+    const revisions = harness.store.revisions(MINUTE);
+    assert.ok(revisions.length >= 8, `${revisions.length} revisions`);
+    assert.ok(revisions.every(({ source }) => source === "stream"));
+    await harness.stop();
+  });
+
+  test("a row deleted by hand is noticed and fetched again", async () => {
+    const harness = new Harness({ series: [MINUTE] });
+    harness.start();
+    await harness.minutes(10);
+    harness.store.forget(MINUTE, openTimeAt("1m", harness.clock.now()) - 5 * 60_000);
+    await harness.clock.advance(12 * 60_000);
+    harness.assertTable();
+    await harness.stop();
+  });
+
   test("a series listed an hour ago has no gap before its listing", async () => {
     const clock = undefined;
     const listedAt = Date.UTC(2025, 11, 31, 23, 30);
@@ -153,7 +186,7 @@ describe("live ingestion under virtual time", () => {
     harness.start();
     await harness.minutes(5);
     assert.equal(await harness.wordOf(MINUTE), "active");
-    const [gap] = harness.store.gaps(MINUTE);
+    const [gap] = harness.store.ledger(MINUTE);
     assert.equal(gap?.reason, "before-listing");
     assert.equal(gap?.state, "confirmed");
     await harness.stop();

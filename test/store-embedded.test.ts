@@ -34,7 +34,7 @@ import {
 
 const run = promisify(execFile);
 const isRoot = process.getuid?.() === 0;
-const needsRoot = { skip: isRoot ? false : "needs root" } as const;
+const needsRoot = { skip: isRoot ? false : "needs root" };
 
 let base: string;
 /** A data folder that was initialised once and is copied, as initialising takes a second. */
@@ -389,30 +389,34 @@ describe("the embedded server", () => {
   });
 });
 
-describe("the embedded server of root", needsRoot, () => {
-  test("whose folder nobody else can reach has its data in the system's folder, and a link to them", async () => {
-    const closed = join(base, "closed");
-    await mkdir(closed, { mode: 0o700 });
-    const systemFolder = join(base, "system");
-    const dataDir = join(closed, "data");
-    for (const wasMade of [true, false]) {
-      await withServer({ dataDir, systemFolder }, async (server) => {
-        const row = await ask<{ folder: string }>(
-          server,
-          "select current_setting('data_directory') as folder",
-        );
-        assert.ok(row.folder.startsWith(systemFolder), `${row.folder}, ${wasMade}`);
-      });
-      assert.ok((await stat(join(dataDir, "pg18", "PG_VERSION"))).isFile());
-    }
-    const alsoClosed = join(closed, "system");
-    await assert.rejects(
-      startEmbedded({ dataDir: join(closed, "other"), systemFolder: alsoClosed }),
-      refusal(/cannot pass .*closed/),
-    );
-  });
+describe("the embedded server of root", () => {
+  test(
+    "whose folder nobody else can reach has its data in the system's folder, and a link to them",
+    needsRoot,
+    async () => {
+      const closed = join(base, "closed");
+      await mkdir(closed, { mode: 0o700 });
+      const systemFolder = join(base, "system");
+      const dataDir = join(closed, "data");
+      for (const wasMade of [true, false]) {
+        await withServer({ dataDir, systemFolder }, async (server) => {
+          const row = await ask<{ folder: string }>(
+            server,
+            "select current_setting('data_directory') as folder",
+          );
+          assert.ok(row.folder.startsWith(systemFolder), `${row.folder}, ${wasMade}`);
+        });
+        assert.ok((await stat(join(dataDir, "pg18", "PG_VERSION"))).isFile());
+      }
+      const alsoClosed = join(closed, "system");
+      await assert.rejects(
+        startEmbedded({ dataDir: join(closed, "other"), systemFolder: alsoClosed }),
+        refusal(/cannot pass .*closed/),
+      );
+    },
+  );
 
-  test("whose programs nobody else can reach gets a copy of them", async () => {
+  test("whose programs nobody else can reach gets a copy of them", needsRoot, async () => {
     const closed = join(base, "closed-programs");
     await mkdir(closed, { mode: 0o700 });
     const binariesFolder = join(closed, "native");
@@ -425,27 +429,31 @@ describe("the embedded server of root", needsRoot, () => {
     }
   });
 
-  test("an ordinary user runs it as themselves, also from programs without their links that cannot be written", async () => {
-    const nobody = { uid: 65_534, gid: 65_534 };
-    const binariesFolder = join(base, "no-links", "native");
-    await cp(packagedFolder(), binariesFolder, {
-      recursive: true,
-      filter: async (path) => !(await lstat(path)).isSymbolicLink(),
-    });
-    const dataDir = join(base, "of-nobody");
-    await mkdir(dataDir);
-    await chown(dataDir, nobody.uid, nobody.gid);
-    const { told, leave } = await userProcess({ dataDir, binariesFolder }, nobody);
-    assert.equal(told.wasStarted, true, JSON.stringify(told));
-    assert.equal((await stat(join(dataDir, "pg18"))).uid, nobody.uid);
-    await leave();
-    // Root joins in as the folder's owner.
-    await withServer({ dataDir, binariesFolder }, async (server) => {
-      await ask(server, "select 1");
-    });
-  });
+  test(
+    "an ordinary user runs it as themselves, also from programs without their links that cannot be written",
+    needsRoot,
+    async () => {
+      const nobody = { uid: 65_534, gid: 65_534 };
+      const binariesFolder = join(base, "no-links", "native");
+      await cp(packagedFolder(), binariesFolder, {
+        recursive: true,
+        filter: async (path) => !(await lstat(path)).isSymbolicLink(),
+      });
+      const dataDir = join(base, "of-nobody");
+      await mkdir(dataDir);
+      await chown(dataDir, nobody.uid, nobody.gid);
+      const { told, leave } = await userProcess({ dataDir, binariesFolder }, nobody);
+      assert.equal(told.wasStarted, true, JSON.stringify(told));
+      assert.equal((await stat(join(dataDir, "pg18"))).uid, nobody.uid);
+      await leave();
+      // Root joins in as the folder's owner.
+      await withServer({ dataDir, binariesFolder }, async (server) => {
+        await ask(server, "select 1");
+      });
+    },
+  );
 
-  test("a user without an entry in /etc/passwd is told what is missing", async () => {
+  test("a user without an entry in /etc/passwd is told what is missing", needsRoot, async () => {
     const dataDir = join(base, "of-nobody-known");
     await mkdir(dataDir);
     await chown(dataDir, 12_345, 12_345);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, test as nodeTest } from "node:test";
 import { Database } from "../src/store/database.ts";
 import {
   migrate,
@@ -27,12 +27,17 @@ const ALWAYS = { from: 0, to: Number.MAX_SAFE_INTEGER };
 
 describeStore("store in TimescaleDB", () => postgresHarness(Promise.resolve(server)), { skip });
 
-describe("TimescaleDB", { skip }, () => {
+const test = (title: string, run: () => Promise<void>): void => {
+  nodeTest(title, { skip }, run);
+};
+
+describe("TimescaleDB", () => {
   let database: TestDatabase;
   let admin: Database;
   let store: Store;
 
   before(async () => {
+    if (skip !== false) return;
     database = await createTestDatabase(server, "migrated");
     admin = new Database({ url: database.url, poolSize: 1 });
     store = await openStore({ url: database.url });

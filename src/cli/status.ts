@@ -89,7 +89,7 @@ function isWhole(view: StatusView): boolean {
 }
 
 /** Lines of the table, the headline first. */
-export function statusLines(output: Output, view: StatusView): string[] {
+function statusLines(output: Output, view: StatusView): string[] {
   if (!view.isKnown) return [paint(output, "bad", `status is not known: ${view.reason}`)];
   if (view.series.length === 0)
     return ["nothing is ingested yet: start with `npx black-trade ingest`"];

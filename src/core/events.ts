@@ -71,6 +71,13 @@ export type IngestEvent =
       readonly code: string;
       readonly reason: string;
     }
+  /** Candles were read again by REST; `absentCount` of them it does not have any more. */
+  | {
+      readonly kind: "confirmed";
+      readonly series: Series;
+      readonly candleCount: number;
+      readonly absentCount: number;
+    }
   /** Something that concerns no single series failed; it is tried again. */
   | {
       readonly kind: "troubled";

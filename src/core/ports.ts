@@ -134,6 +134,14 @@ export interface ArchiveSource {
   ): Promise<ArchiveContent | { readonly kind: "not-published" }>;
 }
 
+/** How far stored candles were read again by REST after they had settled. */
+export interface ConfirmStore {
+  /** Open times of stored candles that came by CSV, a young REST answer or the stream, ascending, at most `limit`. */
+  unconfirmed(series: Series, range: TimeRange, limit: number): Promise<readonly number[]>;
+  /** Every stored candle of the series that opens before `confirmedTo` is confirmed. Never goes back. */
+  saveConfirmed(series: Series, confirmedTo: number): Promise<void>;
+}
+
 /** What is stored and what is not, by the calendar. */
 export interface CoverageStore {
   /** Stretches of a range without a candle: leading, inner, trailing, or all of it. Disjoint, ascending, on the grid. */

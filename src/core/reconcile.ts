@@ -263,19 +263,22 @@ function finerSuspects(
       finerSuspect(cell, part, `${together}, and the next candle does not open at its close`),
     );
   if (!real.has("close")) return doubtful;
-  if (isNearer(made.close, candle.close, nextOpen)) {
+  const found = [...doubtful];
+  // The coarser candle has more, but may have been saved early too, only later than its last part.
+  if (nextOpen !== undefined && !isMuchNearer(candle.close, made.close, nextOpen)) {
     const evidence = `closes at ${candle.close} where its candles of ${finer} close at ${made.close} and the next candle opens at ${nextOpen}`;
-    return [...doubtful, coarserSuspect(cell, evidence)];
+    found.push(coarserSuspect(cell, evidence));
   }
+  if (nextOpen !== undefined && isMuchNearer(made.close, candle.close, nextOpen)) return found;
   const ending = endingParts(cell);
   const [first, last] = [ending[0], ending.at(-1)];
   const isNamed = ending.some(({ candle: { openTime } }) =>
     doubtful.some((each) => each.openTime === openTime),
   );
-  if (first === undefined || last === undefined || isNamed) return doubtful;
+  if (first === undefined || last === undefined || isNamed) return found;
   const evidence = `${together}, and close at ${made.close} where that closes at ${candle.close}`;
   const range = { from: first.candle.openTime, to: cellOf(finer, last.candle.openTime).to };
-  return [...doubtful, { ...finerSuspect(cell, first, evidence), range }];
+  return [...found, { ...finerSuspect(cell, first, evidence), range }];
 }
 
 /**
@@ -291,12 +294,14 @@ function endingParts({ row, parts }: Cell): readonly StoredCandle[] {
   return knows < 0 ? ending : ending.slice(0, knows);
 }
 
-/** True when `a` lies nearer to the next open than `b` does: there trading really ended. */
-function isNearer(a: string, b: string, nextOpen: string | undefined): boolean {
-  if (nextOpen === undefined) return false;
+/** True when trading clearly ended at `a` and not at `b`: the next candle opened there. */
+function isMuchNearer(a: string, b: string, nextOpen: string): boolean {
   const distance = (price: string): number => Math.abs(Number(price) - Number(nextOpen));
-  return distance(a) < distance(b);
+  return distance(a) * MUCH <= distance(b);
 }
+
+/** A close is a tick or two from the next open; what was saved early lies many ticks away. */
+const MUCH = 4;
 
 /** Where one whole side is the exchange's word, and the other is not, the other is suspect without more evidence. */
 function suspectsByAuthority(cell: Cell): Suspect[] {

@@ -240,21 +240,22 @@ const say = (facts: Partial<SeriesFacts>, run: Partial<RunFacts> = {}): SeriesSt
   );
 
 test("each state is told by its own word", () => {
-  const late = { next: NOW - 180_000, newestOpenTime: NOW - 240_000 };
-  const lost = { next: NOW - 3_600_000, newestOpenTime: NOW - 3_660_000 };
+  const since = (ms: number) => ({ next: NOW - ms, newestOpenTime: NOW - ms - 60_000 });
+  const late = since(180_000);
+  const lost = since(3_600_000);
   const problem = { problem: "exchange error 503", problemSinceTime: NOW - 90_000 };
   const expected: readonly (readonly [StatusWord, RegExp, SeriesStatus])[] = [
     ["active", /^$/, say({})],
     ["lagging", /3 min late/, say(late)],
     ["stale", /no new candle for 60 min/, say(lost)],
-    ["stale", /no new candle for 3 h/, say({ next: NOW - 3 * 3_600_000 })],
-    ["stale", /no new candle for 71 h/, say({ next: NOW - 71 * 3_600_000 })],
-    ["stale", /no new candle for 3 d/, say({ next: NOW - 72 * 3_600_000 })],
-    ["stale", /no new candle for 119 min/, say({ next: NOW - 119 * 60_000 })],
-    ["stale", /no new candle for 2 h/, say({ next: NOW - 120 * 60_000 })],
-    ["stale", /no new candle for 5 min/, say({ next: NOW - 300_001 })],
+    ["stale", /no new candle for 3 h/, say(since(3 * 3_600_000))],
+    ["stale", /no new candle for 71 h/, say(since(71 * 3_600_000))],
+    ["stale", /no new candle for 3 d/, say(since(72 * 3_600_000))],
+    ["stale", /no new candle for 119 min/, say(since(119 * 60_000))],
+    ["stale", /no new candle for 2 h/, say(since(120 * 60_000))],
+    ["stale", /no new candle for 5 min/, say(since(300_001))],
     ["active", /^$/, say({}, { heartbeatTime: NOW - DEAD_AFTER_MS })],
-    ["lagging", /newest candle is 5 min late/, say({ next: NOW - 300_000 })],
+    ["lagging", /newest candle is 5 min late/, say(since(300_000))],
     ["error", /exchange error 503 \(for 90 s\)/, say({ ...late, ...problem })],
     ["stale", /exchange error 503/, say({ ...lost, ...problem })],
     ["halted", /BREAK/, say({ ...late, haltedStatus: "BREAK" })],
@@ -308,15 +309,15 @@ test("a problem of several lines is told on one", () => {
     /still to come; <html> <h1>502 Bad Gateway<\/h1> <\/html>$/,
   );
   assert.equal(say({ isStreamed: false, problem }).reason, flat);
-  const { next, ...unknown } = { series: minute, isConfigured: true, next: undefined, problem };
-  const { wantedFrom, ...begun } = { ...unknown, wantedFrom: undefined };
-  const facts = { ...begun, isStreamed: false, isCatchingUp: false };
+  const begun: SeriesFacts = {
+    ...{ series: minute, isConfigured: true, isStreamed: false, isCatchingUp: false, problem },
+    ...{ openGapCount: 0, confirmedGapCount: 0 },
+  };
   const run: RunFacts = {
     ...{ host: "host", pid: 7, mode: "websocket", now: NOW },
     ...{ startedTime: NOW - 10_000, heartbeatTime: NOW - 1_000 },
   };
-  const status = seriesStatus({ ...facts, openGapCount: 0, confirmedGapCount: 0 }, run);
-  assert.equal(status.reason, `${flat}; tried again by itself`);
+  assert.equal(seriesStatus(begun, run).reason, `${flat}; tried again by itself`);
   // Blank, it says nothing: as if there were none.
   assert.match(say({ ...late, problem: " \n" }).reason, /^newest candle is 3 min late/);
 });

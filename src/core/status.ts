@@ -54,6 +54,8 @@ export interface SeriesFacts {
   readonly openGapCount: number;
   readonly confirmedGapCount: number;
   readonly haltedStatus?: string;
+  /** Every stored candle that opens before this was confirmed by an archive or by settled REST. */
+  readonly confirmedTo?: number;
   readonly problem?: string;
   /** Since when the problem stands. */
   readonly problemSinceTime?: number;
@@ -110,7 +112,7 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
       : status("error", `${problem}; tried again by itself`);
   }
   const dueNext = openTimeAt(timeframe, run.now - LATENESS_MS);
-  if (facts.next < dueNext) return status(...behind(facts, run, run.now - facts.next));
+  if (facts.next < dueNext) return status(...behind(facts, run, facts.next));
   if (facts.openGapCount > 0) {
     return status(
       "gap",
@@ -126,11 +128,8 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
   return status("active", "");
 }
 
-function behind(
-  facts: SeriesFacts & { readonly next: number },
-  run: RunFacts,
-): [StatusWord, string] {
-  const { next, newestOpenTime } = facts;
+function behind(facts: SeriesFacts, run: RunFacts, next: number): [StatusWord, string] {
+  const { newestOpenTime } = facts;
   const lagMs = run.now - next;
   const problem = problemOf(facts);
   if (facts.haltedStatus !== undefined) {

@@ -4,7 +4,7 @@ import { BlackTradeError, messageOf } from "../core/errors.ts";
 import type { Recorder } from "../core/events.ts";
 import type { ExchangeTime } from "../core/exchange-time.ts";
 import { SETTLE_MS } from "../core/finality.ts";
-import { type Gap, notFetchedGap } from "../core/gaps.ts";
+import type { Gap } from "../core/gaps.ts";
 import type {
   ArchiveContent,
   ArchiveSource,
@@ -15,9 +15,10 @@ import type {
   HistorySource,
   PlannedFile,
 } from "../core/ports.ts";
-import { intersectRanges, isEmptyRange, subtractRanges, type TimeRange } from "../core/range.ts";
+import { intersectRanges, type TimeRange } from "../core/range.ts";
 import { type Series, seriesKey } from "../core/series.ts";
 import { countOpenTimes, openTimeAt } from "../core/timeframe.ts";
+import { detectGaps } from "./detect.ts";
 import { type FillOptions, fillGap, MIN_ARCHIVE_CANDLES, MIN_FILE_CANDLES } from "./fill.ts";
 import type { Lifetime } from "./heal.ts";
 import { Intake } from "./intake.ts";
@@ -146,13 +147,7 @@ export class History {
     for (const { series, range } of wanted) {
       const end = Math.min(range.to, dueEnd(series, now));
       const due = { from: range.from, to: end };
-      if (isEmptyRange(due)) continue;
-      const holes = await store.holes(series, due);
-      const ledger = await store.gaps(series);
-      const known = ledger.map((gap) => gap.range);
-      const unknown = holes
-        .flatMap((hole) => subtractRanges(hole, known))
-        .map((hole) => notFetchedGap(series, hole, now));
+      const { unknown, ledger } = await detectGaps(store, series, due, now);
       if (isEntering && unknown.length > 0) await store.open(unknown);
       found.push(...unknown);
       for (const gap of ledger) {

@@ -5,16 +5,21 @@ import type { ExchangeTime } from "../core/exchange-time.ts";
 import type {
   ArchiveSource,
   Clock,
+  ConfirmStore,
+  CoverageStore,
   GapStore,
   HistorySource,
   LiveEvent,
   LiveSource,
   SeriesReport,
+  StatusStore,
   Watermark,
 } from "../core/ports.ts";
 import { type Series, seriesKey } from "../core/series.ts";
-import { nextOpenTime, nominalMs } from "../core/timeframe.ts";
+import { countOpenTimes, nextOpenTime, nominalMs, shiftOpenTime } from "../core/timeframe.ts";
 import { catchUp } from "./catch-up.ts";
+import { confirmPage, isConfirmationDue } from "./confirm.ts";
+import { detectGaps } from "./detect.ts";
 import { type FillOptions, fillGap } from "./fill.ts";
 import { Intake } from "./intake.ts";
 import { Wakeup } from "./wakeup.ts";
@@ -29,6 +34,7 @@ export interface LiveOptions {
   /** Bulk history, for gaps that are large. */
   readonly archive?: ArchiveSource;
   readonly gaps: GapStore;
+  readonly store: ConfirmStore & CoverageStore & Pick<StatusStore, "facts">;
   readonly writer: Writer;
   readonly clock: Clock;
   readonly exchangeTime: ExchangeTime;
@@ -47,6 +53,10 @@ const BULK_CANDLES = 1_000;
 /** Gaps asked for at once, and how often the ledger is looked at. */
 const HEAL_BATCH = 8;
 const HEAL_INTERVAL_MS = 5_000;
+/** The newest candles are compared with the calendar so often; all of history by `fill-gaps`. */
+const AUDIT_MS = 10 * 60_000;
+const AUDIT_CANDLES = 2_000;
+const CONFIRM_MS = 30_000;
 /** The close clock is looked at no more often than this, and no less often than that. */
 const MIN_TICK_MS = 50;
 const MAX_TICK_MS = 1_000;
@@ -88,7 +98,13 @@ export class Live {
 
   /** Ingests until `signal` is aborted. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#follow(signal), this.#keepTime(signal), this.#heal(signal)]);
+    await Promise.all([
+      this.#follow(signal),
+      this.#keepTime(signal),
+      this.#heal(signal),
+      this.#every(AUDIT_MS, signal, () => this.#audit()),
+      this.#every(CONFIRM_MS, signal, () => this.#confirm(signal)),
+    ]);
   }
 
   /** State of every series as this process sees it. */
@@ -233,6 +249,51 @@ export class Live {
         this.#catchingUp.delete(key);
       }
       this.#tick.wake();
+    }
+  }
+
+  /** Looks by the calendar for holes that nobody noticed: a crash between two writes, rows deleted by hand. */
+  async #audit(): Promise<void> {
+    const { store, gaps, record } = this.#options;
+    const { series: facts } = await store.facts();
+    for (const { series, wantedFrom, next, isConfigured } of facts) {
+      if (!isConfigured || wantedFrom === undefined || next === undefined) continue;
+      const from = Math.max(wantedFrom, shiftOpenTime(series.timeframe, next, -AUDIT_CANDLES));
+      const { unknown } = await detectGaps(store, series, { from, to: next }, this.#now());
+      if (unknown.length === 0) continue;
+      await gaps.open(unknown);
+      for (const { range, reason } of unknown) {
+        const missing = countOpenTimes(series.timeframe, range);
+        record({ kind: "gapFound", series, range, reason, missing });
+      }
+    }
+  }
+
+  /** Reads again what has settled, one page a series and turn, from what live candles leave of the budget. */
+  async #confirm(signal: AbortSignal): Promise<void> {
+    const { store, heldUntil } = this.#options;
+    const { series: facts } = await store.facts();
+    for (const { series, wantedFrom, confirmedTo, isConfigured } of facts) {
+      const from = confirmedTo ?? wantedFrom;
+      if (!isConfigured || from === undefined || this.#now() < heldUntil()) continue;
+      if (!isConfirmationDue(series, from, this.#now())) continue;
+      const options = { ...this.#options, intake: this.#intake, exchangeNow: () => this.#now() };
+      await confirmPage(options, series, from, signal);
+    }
+  }
+
+  /** Repeats `act`; what the database or the exchange fails at is tried again in the next turn. */
+  async #every(intervalMs: number, signal: AbortSignal, act: () => Promise<void>): Promise<void> {
+    const { clock, record } = this.#options;
+    while (!signal.aborted) {
+      try {
+        await clock.sleep(intervalMs, signal);
+        await act();
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!(error instanceof BlackTradeError)) throw error;
+        record({ kind: "troubled", what: "history", code: error.code, reason: error.message });
+      }
     }
   }
 

@@ -8,6 +8,8 @@ import type {
   BanStore,
   CandleStore,
   Clock,
+  ConfirmStore,
+  CoverageStore,
   GapStore,
   HistorySource,
   LiveSource,
@@ -36,7 +38,13 @@ export interface IngestOptions {
   readonly source: HistorySource & MarketSource;
   /** Bulk history, for gaps that are large. */
   readonly archive?: ArchiveSource;
-  readonly store: CandleStore & GapStore & BanStore & RunStore & StatusStore;
+  readonly store: CandleStore &
+    GapStore &
+    BanStore &
+    RunStore &
+    StatusStore &
+    ConfirmStore &
+    CoverageStore;
   /** Throws E_SOURCE_SYMBOL when a configured symbol is not listed. */
   readonly checkSymbols: (markets: readonly Market[]) => void;
   readonly clock: Clock;

@@ -51,6 +51,10 @@ function shortestStep(timeframe: Timeframe): number {
     : shiftOpenTime(timeframe, 0, 1) - cellOf(timeframe, 0).from;
 }
 
+const SAVE_CONFIRMED = `
+  insert into ingestion_status as known (series_id, confirmed_to) values ($1, candle_time($2))
+  on conflict (series_id) do update set confirmed_to = greatest(known.confirmed_to, excluded.confirmed_to)`;
+
 /** What is stored and what is not, by the calendar of the timeframe. */
 export class Coverage {
   readonly #executor: Executor;
@@ -112,6 +116,16 @@ export class Coverage {
       deadlineMs: SCAN_DEADLINE_MS,
     });
     return rows.map(({ openTime }) => openTime);
+  }
+
+  /** See {@link ConfirmStore.saveConfirmed}. @throws {BlackTradeError} E_DB_* */
+  async saveConfirmed(series: Series, confirmedTo: number): Promise<void> {
+    const [id] = await this.#catalog.register([series]);
+    await this.#executor.run({
+      name: "save-confirmed",
+      text: SAVE_CONFIRMED,
+      values: [id, confirmedTo],
+    });
   }
 
   /** How many candles of a range are stored, and how many of them an archive or settled REST vouches for. */

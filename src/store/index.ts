@@ -38,7 +38,7 @@ export interface Store
     RunStore,
     StatusStore,
     Pick<CandleReader, "range" | "latest" | "count" | "revisions">,
-    Pick<Coverage, "holes" | "unconfirmed" | "share"> {
+    Pick<Coverage, "holes" | "unconfirmed" | "saveConfirmed" | "share"> {
   /** What the check at the start found. */
   readonly server: ServerReport;
   /** Every series that the database knows, by exchange, symbol and timeframe. */
@@ -98,6 +98,7 @@ function assemble(database: Database, server: ServerReport, pacing: Pacing): Sto
     revisions: (series, range, limit) => reader.revisions(series, range, limit),
     holes: (series, range) => coverage.holes(series, range),
     unconfirmed: (series, range, limit) => coverage.unconfirmed(series, range, limit),
+    saveConfirmed: (series, confirmedTo) => coverage.saveConfirmed(series, confirmedTo),
     share: (series, range) => coverage.share(series, range),
     series: () => catalog.list(),
     gaps: (series) => gaps.list(series),

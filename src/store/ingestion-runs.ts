@@ -49,7 +49,7 @@ export class IngestionRuns {
     try {
       this.#held = { session, runId: await this.#enter(mode, host, pid, ids) };
     } catch (error) {
-      if (held === undefined) await session.close();
+      if (held === undefined) await this.#free(session);
       throw error;
     }
   }
@@ -103,7 +103,7 @@ export class IngestionRuns {
         values: [held.runId],
       });
     } finally {
-      await held.session.close();
+      await this.#free(held.session);
     }
   }
 
@@ -125,7 +125,7 @@ export class IngestionRuns {
   async close(): Promise<void> {
     const held = this.#held;
     this.#held = undefined;
-    await held?.session.close();
+    if (held !== undefined) await this.#free(held.session);
   }
 
   #enter(mode: string, host: string, pid: number, ids: readonly number[]): Promise<number> {
@@ -180,6 +180,14 @@ export class IngestionRuns {
       await session.close();
       throw error;
     }
+  }
+
+  /** A pooler closes the server's side in its own time, so the lock is given back before the connection is. */
+  async #free(session: Session): Promise<void> {
+    if (session.isAlive && this.#isPooled) {
+      await session.run({ text: "rollback" }).catch(() => undefined);
+    }
+    await session.close();
   }
 
   /** A connection may be gone on this side only; its process in the server would go on holding the lock. */

@@ -46,6 +46,7 @@ const SERIES = `
     coalesce(g.open_count, 0) as "openGapCount",
     coalesce(g.confirmed_count, 0) as "confirmedGapCount",
     st.halted_status as "haltedStatus",
+    candle_epoch_ms(st.confirmed_to) as "confirmedTo",
     st.problem,
     candle_epoch_ms(st.problem_since) as "problemSinceTime",
     st.latency_ms as "latencyMs"
@@ -97,6 +98,7 @@ function seriesFactsOf(row: SeriesRow): SeriesFacts {
   if (row.next !== null) facts.next = row.next;
   if (row.newestOpenTime !== null) facts.newestOpenTime = row.newestOpenTime;
   if (row.haltedStatus !== null) facts.haltedStatus = row.haltedStatus;
+  if (row.confirmedTo !== null) facts.confirmedTo = row.confirmedTo;
   if (row.problem !== null) facts.problem = row.problem;
   if (row.problemSinceTime !== null) facts.problemSinceTime = row.problemSinceTime;
   if (row.latencyMs !== null) facts.latencyMs = row.latencyMs;

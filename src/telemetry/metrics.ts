@@ -18,6 +18,7 @@ export interface Metrics {
   readonly rotations: Counter;
   readonly resubscriptions: Counter;
   readonly missedByStream: Counter;
+  readonly confirmed: Counter;
   readonly gapCandles: Counter<"reason">;
   readonly gapsClosed: Counter<"outcome">;
   readonly requests: Counter<"path" | "status">;
@@ -123,6 +124,11 @@ export function createMetrics(version: string): Metrics {
     missedByStream: new Counter({
       name: "ingestion_missed_by_stream_total",
       help: "Closed candles that REST had and the stream did not bring in time",
+      registers,
+    }),
+    confirmed: new Counter({
+      name: "ingestion_confirmed_candles_total",
+      help: 'Candles read again by REST after they had settled; differences are outcomes "revised"',
       registers,
     }),
     gapCandles: new Counter({

@@ -169,6 +169,17 @@ export function createRecorder(
           event,
         );
         return;
+      case "confirmed":
+        metrics.confirmed.inc(event.candleCount);
+        if (event.absentCount > 0) {
+          paced(
+            "confirmed",
+            "warn",
+            `${seriesLabel(event.series)}: REST does not have ${event.absentCount} candle(s) that are stored; they are kept.`,
+            event,
+          );
+        }
+        return;
       case "missedByStream":
         metrics.missedByStream.inc(event.count);
         paced(

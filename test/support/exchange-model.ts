@@ -35,7 +35,9 @@ export interface ModelFault extends TimeRange {
     /** REST answers as the market was 20 s ago. */
     | "rest-lag"
     /** Candles that open in it never exist. */
-    | "outage";
+    | "outage"
+    /** Candles that open in it are corrected by REST half an hour after their close. */
+    | "correction";
   readonly code?: ErrorCode;
 }
 
@@ -89,6 +91,16 @@ export class ExchangeModel implements LiveSource, HistorySource, MarketSource {
       takerBuyVolume: "1.5",
       takerBuyQuoteVolume: "2.25",
     };
+  }
+
+  /** The candle as REST has it at an instant: a correction changes its volume. */
+  candleAt(series: Series, openTime: number, at: number): Candle | undefined {
+    const candle = this.candle(series, openTime);
+    const isCorrected =
+      candle !== undefined &&
+      this.#has("correction", openTime) &&
+      at > candle.closeTime + CORRECTED_AFTER_MS;
+    return isCorrected ? { ...candle, volume: "4242.00000001" } : candle;
   }
 
   /** All candles of a range that have closed by now. */
@@ -153,7 +165,7 @@ export class ExchangeModel implements LiveSource, HistorySource, MarketSource {
         ceilOpenTime(series.timeframe, this.#listedAt),
       );
       while (open < range.to && open <= seenTime && rows.length < 1_000) {
-        const row = this.candle(series, open);
+        const row = this.candleAt(series, open, seenTime);
         if (row !== undefined)
           rows.push(seenTime > row.closeTime ? this.#serve(series, row) : half(row));
         open = nextOpenTime(series.timeframe, open);
@@ -259,6 +271,8 @@ export class ExchangeModel implements LiveSource, HistorySource, MarketSource {
     return this.#find(kind, time) !== undefined;
   }
 }
+
+const CORRECTED_AFTER_MS = 30 * 60_000;
 
 /** A candle as it looked half-way: what must never be stored. */
 function half(candle: Candle): Candle {

@@ -127,7 +127,11 @@ export class Harness {
     for (const { candle } of rows) {
       const truth = this.model.candle(series, candle.openTime);
       assert.ok(truth, `${label} ${candle.openTime} is stored and never existed`);
-      assert.ok(sameValues(candle, truth), `${label} ${candle.openTime} differs from the exchange`);
+      const corrected = this.model.candleAt(series, candle.openTime, this.clock.now()) ?? truth;
+      assert.ok(
+        sameValues(candle, truth) || sameValues(candle, corrected),
+        `${label} ${candle.openTime} differs from the exchange`,
+      );
       assert.ok(
         nextOpenTime(series.timeframe, candle.openTime) <= this.clock.now(),
         `${label} ${candle.openTime} is stored before its close`,

@@ -2,18 +2,21 @@ import { DECIMAL_FIELDS } from "../../src/core/candle.ts";
 import { compareDecimals, isDecimal, isZeroDecimal } from "../../src/core/decimal.ts";
 import { BlackTradeError } from "../../src/core/errors.ts";
 import {
+  AUTHORITY,
   candleKey,
   compareVersions,
   sameValues,
   type VersionedCandle,
   versionNumber,
 } from "../../src/core/finality.ts";
-import type { Gap } from "../../src/core/gaps.ts";
+import { type Gap, missingRanges } from "../../src/core/gaps.ts";
 import type {
   Ban,
   BanStore,
   CandleStore,
   Clock,
+  ConfirmStore,
+  CoverageStore,
   GapStore,
   RunStore,
   SeriesReport,
@@ -22,7 +25,7 @@ import type {
   WriteOutcome,
   WriteResult,
 } from "../../src/core/ports.ts";
-import { subtractRanges } from "../../src/core/range.ts";
+import { subtractRanges, type TimeRange } from "../../src/core/range.ts";
 import { type Series, seriesKey } from "../../src/core/series.ts";
 import type { RunFacts, SeriesFacts } from "../../src/core/status.ts";
 import { openTimeAt } from "../../src/core/timeframe.ts";
@@ -31,7 +34,8 @@ import type { Rejection } from "../../src/core/validate.ts";
 /** Something asked of a {@link MemoryStore}: the name of the port's method. */
 export type MemoryOperation =
   | ("write" | "quarantine" | "open" | "due" | "replace" | "load" | "save")
-  | ("begin" | "want" | "end" | "report" | "facts");
+  | ("begin" | "want" | "end" | "report" | "facts")
+  | ("gaps" | "holes" | "unconfirmed" | "saveConfirmed");
 
 /** A failure of one operation: before anything was done, or after it was done and only the answer got lost. */
 export interface MemoryFault {
@@ -44,7 +48,7 @@ export type MemoryFaults = (
   operation: MemoryOperation,
 ) => MemoryFault | undefined | Promise<MemoryFault | undefined>;
 
-const READS: readonly MemoryOperation[] = ["due", "load", "facts"];
+const READS: readonly MemoryOperation[] = ["due", "load", "facts", "gaps", "holes", "unconfirmed"];
 
 interface Row {
   readonly versioned: VersionedCandle;
@@ -59,6 +63,7 @@ interface StatusRow {
   next?: number;
   newestOpenTime?: number;
   latencyMs?: number;
+  confirmedTo?: number;
 }
 
 interface RunRow {
@@ -94,7 +99,9 @@ class Tables {
  * The ports of the store in memory, with the semantics of the PostgreSQL one: both pass the same conformance suite.
  * Deterministic, without timers: time is the clock's that it is given.
  */
-export class MemoryStore implements CandleStore, GapStore, BanStore, RunStore, StatusStore {
+export class MemoryStore
+  implements CandleStore, GapStore, BanStore, RunStore, StatusStore, ConfirmStore, CoverageStore
+{
   readonly #clock: Pick<Clock, "now">;
   readonly #tables: Tables;
   #run: RunRow | undefined;
@@ -146,10 +153,48 @@ export class MemoryStore implements CandleStore, GapStore, BanStore, RunStore, S
   }
 
   /** Ledger entries of a series that are not filled, ascending. */
-  gaps(series: Series): Gap[] {
+  ledger(series: Series): Gap[] {
     return this.#tables.gaps
       .filter((gap) => seriesKey(gap.series) === seriesKey(series))
       .sort((a, b) => a.range.from - b.range.from);
+  }
+
+  gaps(series: Series): Promise<readonly Gap[]> {
+    return this.#do("gaps", () => this.ledger(series));
+  }
+
+  holes(series: Series, range: TimeRange): Promise<TimeRange[]> {
+    return this.#do("holes", () => {
+      const openTimes = this.rows(series).map(({ candle }) => candle.openTime);
+      return missingRanges(series.timeframe, openTimes, range);
+    });
+  }
+
+  unconfirmed(series: Series, range: TimeRange, limit: number): Promise<number[]> {
+    return this.#do("unconfirmed", () =>
+      this.rows(series)
+        .filter(({ source }) => AUTHORITY[source] < AUTHORITY["archive-monthly"])
+        .map(({ candle }) => candle.openTime)
+        .filter((openTime) => openTime >= range.from && openTime < range.to)
+        .slice(0, limit),
+    );
+  }
+
+  saveConfirmed(series: Series, confirmedTo: number): Promise<void> {
+    return this.#do("saveConfirmed", () => {
+      const key = seriesKey(series);
+      const row = this.#tables.status.get(key) ?? { series };
+      row.confirmedTo = Math.max(row.confirmedTo ?? 0, confirmedTo);
+      this.#tables.status.set(key, row);
+    });
+  }
+
+  /** Deletes a candle, as a hand in the database would. */
+  forget(series: Series, openTime: number): void {
+    for (const [key, { versioned }] of this.#tables.candles) {
+      const isMeant = seriesKey(versioned.series) === seriesKey(series);
+      if (isMeant && versioned.candle.openTime === openTime) this.#tables.candles.delete(key);
+    }
   }
 
   /** Refused candles. */
@@ -404,7 +449,7 @@ export class MemoryStore implements CandleStore, GapStore, BanStore, RunStore, S
   }
 
   #enter(gap: Gap): void {
-    const covered = this.gaps(gap.series).map(({ range }) => range);
+    const covered = this.ledger(gap.series).map(({ range }) => range);
     for (const range of subtractRanges(gap.range, covered)) {
       this.#tables.gaps.push({ ...gap, range });
     }
@@ -442,7 +487,7 @@ export class MemoryStore implements CandleStore, GapStore, BanStore, RunStore, S
 
   #seriesFacts(row: StatusRow, run: RunRow | undefined): SeriesFacts {
     const { series, report, problemSinceTime, wantedFrom, next, newestOpenTime, latencyMs } = row;
-    const gaps = this.gaps(series);
+    const gaps = this.ledger(series);
     return {
       series,
       isConfigured: run !== undefined && row.runId === run.id,
@@ -453,6 +498,7 @@ export class MemoryStore implements CandleStore, GapStore, BanStore, RunStore, S
       isCatchingUp: report?.isCatchingUp ?? false,
       openGapCount: gaps.filter(({ state }) => state === "open").length,
       confirmedGapCount: gaps.filter(({ state }) => state === "confirmed").length,
+      ...(row.confirmedTo === undefined ? {} : { confirmedTo: row.confirmedTo }),
       ...(report?.haltedStatus === undefined ? {} : { haltedStatus: report.haltedStatus }),
       ...(report?.problem === undefined ? {} : { problem: report.problem }),
       ...(problemSinceTime === undefined ? {} : { problemSinceTime }),

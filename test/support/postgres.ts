@@ -33,6 +33,7 @@ export type TestContent = "migrated" | "empty";
 /** Serialises the making of a template among test files that share a server. */
 const TEMPLATE_LOCK = 4_611_686;
 
+const templates = new WeakMap<TestServer, Promise<string>>();
 let shared: Promise<TestServer> | undefined;
 let count = 0;
 
@@ -70,7 +71,7 @@ export async function createTestDatabase(
   count += 1;
   const name = `bt_test_${process.pid}_${count}`;
   await asAdmin(server, async (admin) => {
-    const template = content === "empty" ? "template0" : await migratedTemplate(server, admin);
+    const template = content === "empty" ? "template0" : await templateOf(server, admin);
     await admin.run({
       text: `create database ${name} template ${template} encoding 'UTF8'`,
       deadlineMs: 60_000,
@@ -128,6 +129,12 @@ async function dropOrphans(admin: Database): Promise<void> {
   for (const { name } of rows) {
     if (!isRunning(Number(name.split("_")[2]))) await drop(admin, name);
   }
+}
+
+function templateOf(server: TestServer, admin: Database): Promise<string> {
+  const template = templates.get(server) ?? migratedTemplate(server, admin);
+  templates.set(server, template);
+  return template;
 }
 
 /** Cloning is an order of magnitude faster than migrating. A comment says that a template is whole. */

@@ -34,7 +34,7 @@ const ENCRYPTED = 1;
 const MAX_RATIO = 100;
 /** Small files may pack better than that without harm. */
 const HARMLESS_BYTES = 2 ** 20;
-const PIECE_BYTES = 2 ** 17;
+const PIECE_BYTES = 2 ** 16;
 
 /**
  * Finds the one file in a ZIP.

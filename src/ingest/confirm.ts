@@ -1,0 +1,78 @@
+import type { Recorder } from "../core/events.ts";
+import { judgeRows, SETTLE_MS } from "../core/finality.ts";
+import type { ConfirmStore, HistorySource } from "../core/ports.ts";
+import type { Series } from "../core/series.ts";
+import { cellOf, openTimeAt, shiftOpenTime } from "../core/timeframe.ts";
+import type { Intake } from "./intake.ts";
+import type { Writer } from "./writer.ts";
+
+/** What confirming needs. */
+export interface ConfirmOptions {
+  readonly history: HistorySource;
+  readonly store: ConfirmStore;
+  readonly intake: Intake;
+  readonly writer: Writer;
+  readonly record: Recorder;
+  /** Exchange time, epoch ms. */
+  readonly exchangeNow: () => number;
+}
+
+/** Candles of one answer of REST. */
+const PAGE_CANDLES = 1_000;
+/** A page is asked for when it is half full, or after an hour, and never for less than one candle. */
+const DUE_CANDLES = 500;
+const DUE_MS = 60 * 60_000;
+
+/** True when enough has settled since `confirmedTo` to be worth a request. */
+export function isConfirmationDue(
+  { timeframe }: Series,
+  confirmedTo: number,
+  exchangeNow: number,
+): boolean {
+  const end = openTimeAt(timeframe, exchangeNow - SETTLE_MS);
+  const enough = Math.min(
+    shiftOpenTime(timeframe, confirmedTo, DUE_CANDLES),
+    Math.max(shiftOpenTime(timeframe, confirmedTo, 1), confirmedTo + DUE_MS),
+  );
+  return end >= enough;
+}
+
+/**
+ * Reads one page of candles again that came by the stream, a young REST answer or CSV, and have settled. What differs is
+ * stored as a newer version; the old one is kept as a revision.
+ * @param from every stored candle before this is confirmed
+ * @returns the new such instant
+ * @throws {BlackTradeError} E_SOURCE_*, E_DB_*
+ */
+export async function confirmPage(
+  { history, store, intake, writer, record, exchangeNow }: ConfirmOptions,
+  series: Series,
+  from: number,
+  signal: AbortSignal,
+): Promise<number> {
+  const { timeframe } = series;
+  const end = openTimeAt(timeframe, exchangeNow() - SETTLE_MS);
+  const openTimes = await store.unconfirmed(series, { from, to: end }, PAGE_CANDLES);
+  const [first] = openTimes;
+  const last = openTimes.at(-1);
+  let confirmedTo = end;
+  if (first !== undefined && last !== undefined) {
+    // Confirmed stretches between unconfirmed ones are not read again: a page ends where it would be mostly them.
+    const reach = shiftOpenTime(timeframe, first, PAGE_CANDLES);
+    const to = Math.min(reach, cellOf(timeframe, last).to);
+    const wanted = new Set(openTimes.filter((openTime) => openTime < to));
+    for await (const page of history.candles(series, { from: first, to }, signal, "bulk")) {
+      await writer.room(signal);
+      const { settled } = judgeRows(timeframe, page.rows, page.askedTime);
+      for (const row of settled) {
+        wanted.delete(row.openTime);
+        intake.take(series, row, page.source, page.askedTime);
+      }
+    }
+    await writer.flushed(signal);
+    confirmedTo = openTimes.length === PAGE_CANDLES || to < cellOf(timeframe, last).to ? to : end;
+    record({ kind: "confirmed", series, candleCount: openTimes.length, absentCount: wanted.size });
+  }
+  await store.saveConfirmed(series, confirmedTo);
+  return confirmedTo;
+}
