@@ -1,4 +1,6 @@
-import { hostname, tmpdir } from "node:os";
+import { mkdir } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
 import { systemClock } from "./clock.ts";
 import { type Config, historyDays, secretsOf } from "./config.ts";
 import { WeightBudget } from "./core/budget.ts";
@@ -18,12 +20,19 @@ import { History, type HistoryProgress } from "./ingest/history.ts";
 import { type IngestSummary, ingest, obeyStoredBan } from "./ingest/run.ts";
 import { startHttp } from "./serve/http.ts";
 import { createStatusReader, type StatusView } from "./serve/status-reader.ts";
-import { describeTarget, parseDatabaseUrl } from "./store/connection-url.ts";
-import { createDatabase } from "./store/create-database.ts";
-import { Database } from "./store/database.ts";
-import { type Embedded, startEmbedded } from "./store/embedded.ts";
-import { openStore, type Store } from "./store/index.ts";
-import { migrate, migrateDown, migrationStates } from "./store/migrate.ts";
+import {
+  createDatabase,
+  Database,
+  describeTarget,
+  type Embedded,
+  migrate,
+  migrateDown,
+  migrationStates,
+  openStore,
+  parseDatabaseUrl,
+  type Store,
+  startEmbedded,
+} from "./store/index.ts";
 import { openLog } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createRecorder } from "./telemetry/record.ts";
@@ -34,6 +43,8 @@ const EMBEDDED_DATABASE = "black_trade";
 /** Binance's limit of request weight a minute (binance.md §2.1). */
 const WEIGHT_PER_MINUTE = 6_000;
 const DAY_MS = 86_400_000;
+/** Name under which the archive host's holds are kept. */
+const ARCHIVE_HOLD = "binance-archive";
 
 /** A database that is reached, embedded or not. */
 export interface OpenedDatabase {
@@ -227,7 +238,7 @@ export async function runIngest(config: Config, options: RunOptions): Promise<In
     const companionEnded = new AbortController();
     companion?.catch(() => companionEnded.abort());
     const signal = AbortSignal.any([options.signal, companionEnded.signal]);
-    const summary = await ingest(ingestOptions(config, store, recorder), signal);
+    const summary = await ingest(await ingestOptions(config, store, recorder), signal);
     await companion;
     return summary;
   } finally {
@@ -270,7 +281,7 @@ export async function withHistory<T>(
   try {
     await database.migrate();
     const store = await database.openStore("write");
-    const parts = exchangeParts(config, store, record);
+    const parts = await exchangeParts(config, store, record);
     const { exchangeTime, clock, source } = parts;
     await obeyStoredBan({ ...parts, store, exchange: EXCHANGE });
     await source.syncTime(options.signal);
@@ -309,15 +320,19 @@ export function seriesOf(config: Pick<Config, "symbols" | "timeframes">): Series
 }
 
 /** The exchange's side, with the budget and the time that all requests share. */
-function exchangeParts(config: Config, store: Store, record: (event: IngestEvent) => void) {
+async function exchangeParts(config: Config, store: Store, record: (event: IngestEvent) => void) {
   const exchangeTime = new ExchangeTime();
   const budget = new WeightBudget(WEIGHT_PER_MINUTE);
   const shared = { clock: systemClock, exchangeTime, random: Math.random, record };
   const onHold = (ban: Ban): Promise<void> =>
     store.save(ban, ban.untilTime - exchangeTime.now(systemClock.monotonic()));
+  const archiveHold = await store.load(ARCHIVE_HOLD);
+  const tempFolder = join(config.dataDir, "tmp");
+  await mkdir(tempFolder, { recursive: true });
   const archive = createBinanceArchive({
     baseUrl: config.binance.archiveUrl,
-    tempFolder: tmpdir(),
+    tempFolder,
+    ...(archiveHold === undefined ? {} : { heldUntilTime: archiveHold.untilTime }),
     clock: systemClock,
     exchangeTime,
     onHold,
@@ -330,12 +345,12 @@ function exchangeParts(config: Config, store: Store, record: (event: IngestEvent
   };
 }
 
-function ingestOptions(
+async function ingestOptions(
   config: Config,
   store: Store,
   record: (event: IngestEvent) => void,
-): Parameters<typeof ingest>[0] {
-  const parts = exchangeParts(config, store, record);
+): Promise<Parameters<typeof ingest>[0]> {
+  const parts = await exchangeParts(config, store, record);
   const series = seriesOf(config);
   return {
     ...parts,

@@ -442,6 +442,13 @@ test("holds are obeyed: no request until they end, and kept under a name of thei
     );
     assert.deepEqual(setup.leftovers(), []);
   }
+  const cause = new Error("the database is away");
+  const onHold = (): Promise<void> => Promise.reject(cause);
+  const unkept = await serve(t, [{ status: 429 }], [], { onHold });
+  await assert.rejects(unkept.archive.open(DAILY, unkept.signal), (error) => {
+    assert.ok(error instanceof SourceHoldError && error.cause === cause);
+    return true;
+  });
   const again = await serve(t, [ofZip(zip)], [NOT_FOUND], { heldUntilTime: NOW + DAY });
   await assert.rejects(again.archive.open(DAILY, again.signal), SourceHoldError);
   assert.equal(again.server.seen.length, 0);

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { candleFlags } from "../src/core/candle.ts";
 import { closeTimeOf, nextOpenTime, TIMEFRAMES } from "../src/core/timeframe.ts";
 import { Database, openStore, type Store } from "../src/store/index.ts";
+import { EXPECTED_TABLES } from "../src/store/schema.ts";
 import { candleAt, freshSeries } from "./conformance/store-suite.ts";
 import * as arbitrary from "./support/arbitraries.ts";
 import { createTestDatabase, sharedServer, type TestDatabase } from "./support/postgres.ts";
@@ -26,6 +27,23 @@ describe("the schema", () => {
     await store?.close();
     await admin?.close();
     await database?.drop();
+  });
+
+  test("the start-up check expects just the tables and columns that the migrations make", async () => {
+    const columns = await admin.run<{ table: string; column: string }>({
+      text: `
+        select c.relname::text as table, a.attname::text as column
+        from pg_class c join pg_attribute a on a.attrelid = c.oid
+        where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
+          and c.relname <> 'schema_migrations'`,
+    });
+    const expected = Object.entries(EXPECTED_TABLES).flatMap(([table, { columns: of }]) =>
+      Object.keys(of).map((column) => `${table}.${column}`),
+    );
+    assert.deepEqual(
+      columns.map(({ table, column }) => `${table}.${column}`).sort(),
+      expected.sort(),
+    );
   });
 
   test("the calendar of SQL is the calendar of core, for every timeframe and instant", async () => {

@@ -144,16 +144,15 @@ describe("TimescaleDB", () => {
     const total = async (): Promise<unknown> =>
       (await admin.run({ text: "select count(*), sum(volume) from candles" }))[0];
     const sums = await total();
-    assert.deepEqual(
-      (await migrateDown(admin, 1)).map(({ name }) => name),
-      ["timescaledb"],
-    );
-    assert.equal((await migrationStates(admin)).at(-1)?.state, "pending");
+    const names = (await migrationStates(admin)).map(({ name }) => name);
+    const later = names.slice(names.indexOf("timescaledb"));
+    const undone = await migrateDown(admin, later.length);
+    assert.deepEqual(undone.map(({ name }) => name).reverse(), later);
     assert.deepEqual(await total(), sums);
-    assert.deepEqual(await store.range(series, ALWAYS, 1_000), before);
+    const applied = await migrate(admin);
     assert.deepEqual(
-      (await migrate(admin)).map(({ name }) => name),
-      ["timescaledb"],
+      applied.map(({ name }) => name),
+      later,
     );
     assert.deepEqual(await total(), sums);
     const again = await openStore({ url: database.url });

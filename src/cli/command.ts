@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import type { Command } from "commander";
 import {
   type Config,
@@ -8,11 +9,12 @@ import {
   secretsOf,
 } from "../config.ts";
 import { BlackTradeError } from "../core/errors.ts";
+import { maskPasswords } from "../store/index.ts";
 import { redactor } from "../telemetry/log.ts";
-import type { Output } from "./output.ts";
+import { type Output, readerGone } from "./output.ts";
 
 /** What a command ends with: the exit status of design §6. */
-export type ExitStatus = 0 | 1 | 2 | 3 | 4 | 130 | 143;
+export type ExitStatus = 0 | 1 | 2 | 3 | 4 | 129 | 130 | 143;
 
 /** Flags that stand for settings, by the long name of the flag. */
 const FLAG_SETTINGS: Readonly<Record<string, SettingName>> = {
@@ -50,13 +52,36 @@ export function configOf(options: Readonly<Record<string, unknown>>, more: Flags
   return loadConfig(flags);
 }
 
+/**
+ * The same, for a command that only looks: it does not make an embedded database.
+ * @throws {BlackTradeError} E_CONFIG; E_DB_MISSING when no embedded database was ever made in the folder
+ */
+export function configOfExisting(options: Readonly<Record<string, unknown>>): Config {
+  const config = configOf(options);
+  if (config.databaseUrl !== undefined || hasEmbedded(config.dataDir)) return config;
+  throw new BlackTradeError("E_DB_MISSING", `there is no database in ${config.dataDir} yet`, {
+    remedy:
+      'Start with "npx black-trade ingest", or say where it is: DATA_DIR (--data-dir) or DATABASE_URL.',
+  });
+}
+
+function hasEmbedded(dataDir: string): boolean {
+  try {
+    return readdirSync(dataDir).some((name) => /^pg\d+$/.test(name));
+  } catch {
+    return false;
+  }
+}
+
 /** Writes an error as the user sees it: what, and what to do. @returns the exit status that it stands for */
 export function showError(output: Output, error: unknown, config?: Config): ExitStatus {
-  const redact = redactor(config === undefined ? [] : secretsOf(config));
+  const hideSecrets = redactor(config === undefined ? [] : secretsOf(config));
+  const redact = (text: string): string => maskPasswords(hideSecrets(text));
   if (error instanceof BlackTradeError) {
     const [first = "", ...rest] = error.message.split("\n");
     if (error.code === "E_CONFIG") {
-      output.note(`error ${error.code}: ${rest.length + 1} setting(s) are wrong`);
+      const count = rest.length === 0 ? "a setting is" : `${rest.length + 1} settings are`;
+      output.note(`error ${error.code}: ${count} wrong`);
       for (const line of [first, ...rest]) output.note(`  ${redact(line)}`);
     } else {
       output.note(`error ${error.code}: ${redact(error.message)}`);
@@ -71,7 +96,14 @@ export function showError(output: Output, error: unknown, config?: Config): Exit
   return 1;
 }
 
-/** A signal that aborts at SIGINT and SIGTERM; the second one ends the process at once. */
+const STATUS_OF = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+/** A stop that takes longer than this says so. */
+const SLOW_STOP_MS = 1_500;
+
+/**
+ * A signal that aborts at SIGINT, SIGTERM and SIGHUP, and when nobody reads the output any more. A second SIGINT or
+ * SIGTERM ends the process at once.
+ */
 export function stopSignal(): {
   readonly signal: AbortSignal;
   exitStatus(): ExitStatus;
@@ -79,19 +111,30 @@ export function stopSignal(): {
 } {
   const controller = new AbortController();
   let status: ExitStatus = 0;
+  let slow: NodeJS.Timeout | undefined;
   const onSignal = (name: NodeJS.Signals): void => {
-    if (controller.signal.aborted) process.exit(1);
-    status = name === "SIGINT" ? 130 : 143;
+    // A terminal that is closed sends SIGHUP, and often more than once.
+    if (status !== 0) {
+      if (name === "SIGHUP") return;
+      process.exit(1);
+    }
+    status = STATUS_OF[name as keyof typeof STATUS_OF];
     controller.abort();
+    slow ??= setTimeout(() => {
+      process.stderr.write("stopping; once more (Ctrl-C) ends it at once\n");
+    }, SLOW_STOP_MS).unref();
   };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
+  const onReaderGone = (): void => controller.abort();
+  for (const name of Object.keys(STATUS_OF)) process.on(name, onSignal);
+  if (readerGone.aborted) controller.abort();
+  readerGone.addEventListener("abort", onReaderGone);
   return {
     signal: controller.signal,
     exitStatus: () => status,
     dispose: () => {
-      process.off("SIGINT", onSignal);
-      process.off("SIGTERM", onSignal);
+      clearTimeout(slow);
+      for (const name of Object.keys(STATUS_OF)) process.off(name, onSignal);
+      readerGone.removeEventListener("abort", onReaderGone);
     },
   };
 }

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { type OpenedDatabase, openDatabase } from "../app.ts";
 import { BlackTradeError } from "../core/errors.ts";
-import { configOf, type ExitStatus, withDatabaseFlags } from "./command.ts";
+import { configOf, configOfExisting, type ExitStatus, withDatabaseFlags } from "./command.ts";
 import { instant, type Output, tableLines } from "./output.ts";
 
 interface DbOptions {
@@ -26,7 +26,8 @@ export function dbCommand(output: Output, end: (status: ExitStatus) => void): Co
   const add = (
     name: string,
     description: string,
-    isCreating: boolean,
+    examples: string,
+    makes: "database" | "tables" | "nothing",
     act: (
       database: OpenedDatabase,
       options: DbOptions,
@@ -35,8 +36,11 @@ export function dbCommand(output: Output, end: (status: ExitStatus) => void): Co
     const command = withDatabaseFlags(new Command(name))
       .description(description)
       .option("--json", "one JSON document")
+      .addHelpText("before", `Examples:\n${examples}`)
       .action(async (options: DbOptions) => {
-        const database = await openDatabase(configOf({ ...options }), { isCreating });
+        stepsOf(options);
+        const config = (makes === "nothing" ? configOfExisting : configOf)({ ...options });
+        const database = await openDatabase(config, { isCreating: makes === "database" });
         try {
           const { json, lines } = await act(database, options);
           if (options.json) output.result(JSON.stringify(json));
@@ -50,28 +54,37 @@ export function dbCommand(output: Output, end: (status: ExitStatus) => void): Co
     return command;
   };
 
-  add("init", "create the database if it is missing, and migrate it", true, async (database) => {
-    const { json, lines } = await migrated(database);
-    const first = `${database.isCreated ? "created" : "exists already"}: ${database.description}`;
-    return { json: { isCreated: database.isCreated, ...json }, lines: [first, ...lines] };
-  });
-  add("migrate", "apply what is pending", false, migrated);
+  add(
+    "init",
+    "create the database if it is missing, and migrate it",
+    `  npx black-trade db init
+  npx black-trade db init --database-url postgresql://user:password@localhost:5432/black_trade
+`,
+    "database",
+    async (database) => {
+      const { json, lines } = await migrated(database);
+      const first = `${database.isCreated ? "created" : "exists already"}: ${database.description}`;
+      return { json: { isCreated: database.isCreated, ...json }, lines: [first, ...lines] };
+    },
+  );
+  add(
+    "migrate",
+    "apply what is pending",
+    `  npx black-trade db migrate
+  npx black-trade db migrate --json | jq .applied
+`,
+    "tables",
+    migrated,
+  );
   add(
     "down",
     "undo the newest migrations; what they made is dropped with its rows",
-    false,
+    `  npx black-trade db down
+  npx black-trade db down --steps 2
+`,
+    "nothing",
     async (database, options) => {
-      const steps = Number(options.steps ?? "1");
-      if (!Number.isInteger(steps) || steps < 1) {
-        throw new BlackTradeError(
-          "E_USAGE",
-          `--steps: "${options.steps}" is not a number from 1 on`,
-          {
-            remedy: "give it like --steps 2",
-          },
-        );
-      }
-      const undone = await database.migrateDown(steps);
+      const undone = await database.migrateDown(stepsOf(options));
       return {
         json: { undone: undone.map(({ version, name }) => ({ version, name })) },
         lines:
@@ -81,32 +94,51 @@ export function dbCommand(output: Output, end: (status: ExitStatus) => void): Co
       };
     },
   ).option("--steps <number>", "how many", "1");
-  add("status", "show server, address and migrations", false, async (database) => {
-    const server = await database.server();
-    const states = await database.migrationStates();
-    return {
-      json: { ...server, address: database.description, migrations: states },
-      lines: [
-        `server      ${server.version}${server.timescale === undefined ? "" : `, TimescaleDB ${server.timescale}`}`,
-        `database    ${database.description}`,
-        `connect     ${database.connectHint}`,
-        `size        ${server.size}`,
-        "",
-        ...tableLines(
-          output,
-          ["MIGRATION", "NAME", "STATE", "APPLIED", "WHY"],
-          states.map(({ version, name, state, appliedTime, reason }) => [
-            { text: String(version).padStart(4, "0") },
-            { text: name },
-            { text: state, tone: state === "applied" ? "good" : "busy" },
-            { text: appliedTime === undefined ? "-" : instant(appliedTime) },
-            { text: reason ?? "" },
-          ]),
-        ),
-      ],
-    };
-  });
+  add(
+    "status",
+    "show server, address and migrations",
+    `  npx black-trade db status
+  npx black-trade db status --json | jq '.migrations[] | select(.state == "pending")'
+`,
+    "nothing",
+    async (database) => {
+      const server = await database.server();
+      const states = await database.migrationStates();
+      const pending = states.filter(({ state }) => state === "pending").length;
+      return {
+        json: { ...server, address: database.description, migrations: states },
+        lines: [
+          `server      ${server.version}${server.timescale === undefined ? "" : `, TimescaleDB ${server.timescale}`}`,
+          `database    ${database.description}`,
+          `connect     ${database.connectHint}`,
+          `size        ${server.size}`,
+          "",
+          ...tableLines(
+            output,
+            ["MIGRATION", "NAME", "STATE", "APPLIED", "WHY"],
+            states.map(({ version, name, state, appliedTime, reason }) => [
+              { text: String(version).padStart(4, "0") },
+              { text: name },
+              { text: state, tone: state === "applied" ? "good" : "busy" },
+              {
+                text: state !== "applied" || appliedTime === undefined ? "-" : instant(appliedTime),
+              },
+              { text: reason ?? "" },
+            ]),
+          ),
+          ...(pending === 0 ? [] : ["", `${pending} pending: npx black-trade db migrate`]),
+        ],
+      };
+    },
+  );
   return db;
+}
+
+function stepsOf({ steps = "1" }: DbOptions): number {
+  if (/^[1-9]\d{0,3}$/.test(steps)) return Number(steps);
+  throw new BlackTradeError("E_USAGE", `--steps: "${steps}" is not a number from 1 on`, {
+    remedy: "give it like --steps 2",
+  });
 }
 
 async function migrated(database: OpenedDatabase): Promise<{ json: object; lines: string[] }> {

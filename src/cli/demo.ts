@@ -1,18 +1,34 @@
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import { Command } from "commander";
 import { type RunningIngest, runIngest } from "../app.ts";
 import { systemClock } from "../clock.ts";
+import { type Config, loadConfig } from "../config.ts";
+import type { Candle } from "../core/candle.ts";
 import { BlackTradeError } from "../core/errors.ts";
 import type { VersionedCandle } from "../core/finality.ts";
 import { type Series, seriesKey, seriesLabel } from "../core/series.ts";
 import { closeTimeOf } from "../core/timeframe.ts";
-import { createStatusReader } from "../serve/status-reader.ts";
-import { SeededMarket, startSimulator } from "../simulator/index.ts";
+import { createStatusReader, type SeriesView, type StatusView } from "../serve/status-reader.ts";
+import { DEFAULT_SYMBOLS, SeededMarket, startSimulator } from "../simulator/index.ts";
 import type { Store } from "../store/index.ts";
-import { configOf, type ExitStatus, stopSignal } from "./command.ts";
-import { type Cell, duration, instant, type Output, paint, Screen, tableLines } from "./output.ts";
+import { type ExitStatus, stopSignal } from "./command.ts";
+import {
+  type Cell,
+  displayWidth,
+  duration,
+  instant,
+  latency,
+  moment,
+  type Output,
+  paint,
+  Screen,
+  tableLines,
+} from "./output.ts";
+import { grouped } from "./progress.ts";
+import { toneOf } from "./status.ts";
 
 interface DemoOptions {
   readonly symbols: string;
@@ -24,6 +40,8 @@ interface DemoOptions {
 
 const REFRESH_MS = 1_000;
 const SHOWN_LOG_LINES = 6;
+/** Where nothing is drawn: how many new candles of a series one look may show. */
+const SHOWN_CANDLES = 3;
 
 /** `demo`: everything at work against the built-in exchange, leaving nothing behind. */
 export function demoCommand(output: Output, end: (status: ExitStatus) => void): Command {
@@ -31,7 +49,11 @@ export function demoCommand(output: Output, end: (status: ExitStatus) => void): 
     .description(
       "all of it at work against the built-in exchange, in a database of its own; needs no network",
     )
-    .option("--symbols <list>", "symbols of the simulated market", "BTCUSDT,ETHUSDT,SOLUSDT")
+    .option(
+      "--symbols <list>",
+      `of the simulated market: ${DEFAULT_SYMBOLS.map(({ symbol }) => symbol).join(" ")}`,
+      "BTCUSDT,ETHUSDT,SOLUSDT",
+    )
     .option("--timeframes <list>", "timeframes to collect", "1s,1m,5m,1h")
     .option("--http-port <port>", "port of /metrics, /livez and /readyz; 0 = any free one", "0")
     .option("--for <seconds>", "stop by itself after so long")
@@ -41,32 +63,25 @@ export function demoCommand(output: Output, end: (status: ExitStatus) => void): 
       `Examples:
   npx black-trade demo
   npx black-trade demo --symbols BTCUSDT --timeframes 1s,1m
-  npx black-trade demo --for 30 --json
+  npx black-trade demo --for 30 --json | jq -r '[.symbol, .timeframe, .close] | @tsv'
+
+Its market, its database and its settings are its own: neither .env nor the environment has a part in it.
 `,
     )
     .action(async (options: DemoOptions) => {
+      const forMs = secondsOf(options.for);
+      // Before anything is started: its mistakes are the user's.
+      demoConfig(options, NOWHERE);
       const stop = stopSignal();
       const ended = new AbortController();
       const signal = AbortSignal.any([stop.signal, ended.signal]);
-      const forMs = secondsOf(options.for);
       // The server's own user has to reach it, also when this runs as root: the system's folder for such things.
       const dataDir = await mkdtemp(join(tmpdir(), "black-trade-demo-"));
       await chmod(dataDir, 0o755);
       output.note("starting an exchange simulator and a PostgreSQL of its own …");
       const simulator = await startSimulator({ market: new SeededMarket(), clock: systemClock });
+      let shown = Promise.resolve();
       try {
-        const config = configOf(
-          { ...options },
-          {
-            DATABASE_URL: "",
-            DATA_DIR: dataDir,
-            INGESTION_MODE: "websocket",
-            BINANCE_REST_URL: simulator.url,
-            BINANCE_WS_URL: simulator.wsUrl,
-            HTTP_HOST: "127.0.0.1",
-            LOG_LEVEL: "info",
-          },
-        );
         if (forMs !== undefined) {
           systemClock.sleep(forMs, signal).then(
             () => ended.abort(),
@@ -75,7 +90,7 @@ export function demoCommand(output: Output, end: (status: ExitStatus) => void): 
         }
         const logLines: string[] = [];
         const isDrawn = output.isTerminal && !options.json;
-        const summary = await runIngest(config, {
+        const summary = await runIngest(demoConfig(options, { dataDir, ...simulator }), {
           signal,
           isHttpEnabled: true,
           isLogPlain: true,
@@ -84,30 +99,67 @@ export function demoCommand(output: Output, end: (status: ExitStatus) => void): 
             logLines.push(line.trimEnd());
             if (logLines.length > SHOWN_LOG_LINES) logLines.shift();
           },
-          whileRunning: (running) =>
-            show(output, running, { isDrawn, isJson: options.json === true, logLines }, signal),
+          whileRunning: (running) => {
+            const look = { dataDir, isDrawn, isJson: options.json === true, logLines };
+            shown = show(output, running, look, signal);
+            return shown;
+          },
         });
-        if (options.json) output.result(JSON.stringify(summary));
-        else
-          output.note(
-            `${summary.storedCount} candles were stored; the demo's database is removed, nothing is left running.`,
-          );
+        output.note(
+          `${grouped(summary.storedCount)} candles were stored; the demo's database is removed, nothing is left running.`,
+        );
         end(stop.exitStatus());
       } finally {
-        stop.dispose();
+        // Gives the terminal back before an error is shown.
+        ended.abort();
+        await shown.catch(() => undefined);
         await simulator.close();
         await rm(dataDir, { recursive: true, force: true });
+        stop.dispose();
       }
     });
 }
 
+/** Where the demo's parts are. */
+interface Places {
+  readonly dataDir: string;
+  readonly url: string;
+  readonly wsUrl: string;
+}
+
+const NOWHERE: Places = {
+  dataDir: "data",
+  url: "http://127.0.0.1",
+  wsUrl: "ws://127.0.0.1",
+};
+
+/**
+ * Only flags count: the settings of the environment and of `.env` are those of real ingestion, and made-up candles must
+ * not get into its database.
+ */
+function demoConfig(options: DemoOptions, { dataDir, url, wsUrl }: Places): Config {
+  return loadConfig(
+    {
+      TRADING_PAIRS: options.symbols,
+      TIMEFRAMES: options.timeframes,
+      HTTP_PORT: options.httpPort,
+      DATA_DIR: dataDir,
+      BINANCE_REST_URL: url,
+      BINANCE_WS_URL: wsUrl,
+      BINANCE_ARCHIVE_URL: url,
+    },
+    { env: {}, envFile: "" },
+  );
+}
+
 interface Look {
+  readonly dataDir: string;
   readonly isDrawn: boolean;
   readonly isJson: boolean;
   readonly logLines: readonly string[];
 }
 
-/** Shows the newest stored candle of every series until `signal` is aborted. */
+/** Shows the newest stored candles of every series until `signal` is aborted. */
 async function show(
   output: Output,
   running: RunningIngest,
@@ -118,90 +170,140 @@ async function show(
   const readStatus = createStatusReader(store, systemClock.monotonic);
   const screen = new Screen(output);
   const shown = new Map<string, number>();
+  const count = look.isDrawn ? 1 : SHOWN_CANDLES;
+  let newest = new Map<string, readonly VersionedCandle[]>();
   if (!look.isDrawn && !look.isJson) {
     output.note(`metrics: ${httpUrl}/metrics · SQL: ${connectHint}`);
   }
-  while (!signal.aborted) {
-    const [view, newest] = await Promise.all([readStatus(), newestOf(store, series)]);
-    if (look.isDrawn) {
-      const status = new Map(
-        view.isKnown ? view.series.map((one) => [seriesKey(one.series), one] as const) : [],
-      );
-      screen.draw([
-        `black-trade demo · exchange simulator → PostgreSQL · ${instant(systemClock.now())} UTC`,
-        "",
-        ...tableLines(
-          output,
-          [
-            "SERIES",
-            "STATUS",
-            "OPENED",
-            "OPEN",
-            "HIGH",
-            "LOW",
-            "CLOSE",
-            "VOLUME",
-            "TRADES",
-            "LATENCY",
-          ],
-          series.map((one): Cell[] => {
-            const at = status.get(seriesKey(one));
-            const candle = newest.get(seriesKey(one))?.candle;
-            const word = at?.status.word ?? "starting";
-            const right = (text: string | undefined): Cell => ({
-              text: text ?? "-",
-              isRight: true,
-            });
-            return [
-              { text: seriesLabel(one) },
-              { text: word, tone: word === "active" ? "good" : "busy" },
-              { text: candle === undefined ? "-" : instant(candle.openTime).slice(11) },
-              right(candle?.open),
-              right(candle?.high),
-              right(candle?.low),
-              right(candle?.close),
-              right(candle?.volume),
-              right(candle === undefined ? undefined : String(candle.tradeCount)),
-              right(
-                at?.facts.latencyMs === undefined
-                  ? undefined
-                  : `${Math.round(at.facts.latencyMs)} ms`,
-              ),
-            ];
-          }),
-        ),
-        "",
-        paint(output, "dim", `metrics  ${httpUrl}/metrics`),
-        paint(output, "dim", `SQL      ${connectHint}`),
-        "",
-        ...look.logLines.map((line) => paint(output, "dim", line)),
-        paint(output, "dim", "Ctrl-C ends it"),
-      ]);
-    } else {
-      for (const one of series) {
-        const candle = newest.get(seriesKey(one))?.candle;
-        if (candle === undefined || shown.get(seriesKey(one)) === candle.openTime) continue;
-        shown.set(seriesKey(one), candle.openTime);
-        const agoMs = systemClock.now() - closeTimeOf(one.timeframe, candle.openTime);
-        output.result(
-          look.isJson
-            ? JSON.stringify({ ...one, ...candle })
-            : `${instant(candle.openTime)}  ${seriesLabel(one).padEnd(12)} open ${candle.open}  high ${candle.high}  low ${candle.low}  close ${candle.close}  volume ${candle.volume}  closed ${duration(Math.max(0, agoMs))} ago`,
-        );
+  try {
+    while (!signal.aborted) {
+      const view = await readStatus();
+      // A database that is away for a moment is the affair of the ingestion, which waits for it.
+      newest = await newestOf(store, series, count).catch(() => newest);
+      if (look.isDrawn) draw(output, screen, running, look, view, newest);
+      else {
+        for (const { series: one, candle } of [...newest.values()].flat()) {
+          if (candle.openTime <= (shown.get(seriesKey(one)) ?? 0)) continue;
+          shown.set(seriesKey(one), candle.openTime);
+          output.result(
+            look.isJson ? JSON.stringify({ ...one, ...candle }) : plainLine(one, candle),
+          );
+        }
       }
+      await systemClock.sleep(REFRESH_MS, signal).catch(() => undefined);
     }
-    await systemClock.sleep(REFRESH_MS, signal).catch(() => undefined);
+  } finally {
+    screen.close();
   }
-  screen.close();
 }
 
-/** The newest stored candle of each series, by key. */
+function plainLine(series: Series, candle: Candle): string {
+  const { open, high, low, close, volume, openTime } = candle;
+  const agoMs = systemClock.now() - closeTimeOf(series.timeframe, openTime);
+  const label = seriesLabel(series);
+  const pad = " ".repeat(Math.max(0, 12 - displayWidth(label)));
+  return `${instant(openTime)}  ${label}${pad} open ${open}  high ${high}  low ${low}  close ${close}  volume ${volume}  closed ${duration(Math.max(0, agoMs))} ago`;
+}
+
+function draw(
+  output: Output,
+  screen: Screen,
+  { series, httpUrl, connectHint }: RunningIngest,
+  look: Look,
+  view: StatusView,
+  newest: ReadonlyMap<string, readonly VersionedCandle[]>,
+): void {
+  const now = systemClock.now();
+  const states = new Map(
+    view.isKnown ? view.series.map((one) => [seriesKey(one.series), one] as const) : [],
+  );
+  const rows = series.map((one) =>
+    rowOf(one, states.get(seriesKey(one)), newest.get(seriesKey(one))?.at(-1)?.candle, now),
+  );
+  // On a narrow terminal the close has to do.
+  const isWide = tableLines(output, HEADINGS, rows).every(
+    (line) => displayWidth(stripVTControlCharacters(line)) < output.columns,
+  );
+  const table = isWide
+    ? tableLines(output, HEADINGS, rows)
+    : tableLines(output, withoutDetails(HEADINGS), rows.map(withoutDetails));
+  const hint =
+    displayWidth(connectHint) + 10 < output.columns
+      ? connectHint
+      : `npx black-trade db status --data-dir ${look.dataDir}`;
+  const head = [
+    `black-trade demo · exchange simulator → PostgreSQL · ${instant(now)} UTC`,
+    "",
+    ...(view.isKnown ? table : [...table, paint(output, "bad", view.reason)]),
+  ];
+  const places = [
+    "",
+    paint(output, "dim", `metrics  ${httpUrl}/metrics`),
+    paint(output, "dim", `SQL      ${hint}`),
+  ];
+  const log = look.logLines.map((line) => paint(output, "dim", line));
+  // The candles come first on a low terminal.
+  const room = output.rows - head.length - 2;
+  const forPlaces = room < places.length ? [] : places;
+  const forLog =
+    room - forPlaces.length < 2 ? [] : ["", ...log.slice(-(room - forPlaces.length - 1))];
+  screen.draw(head, [...forPlaces, ...forLog, paint(output, "dim", "Ctrl-C ends it")]);
+}
+
+const HEADINGS = [
+  ...["SERIES", "STATUS", "LATENCY", "OPENED"],
+  ...["OPEN", "HIGH", "LOW", "CLOSE", "VOLUME", "TRADES"],
+];
+
+/** A row of {@link HEADINGS} without open, high and low. */
+function withoutDetails<T>(row: readonly T[]): T[] {
+  return [...row.slice(0, 4), ...row.slice(7)];
+}
+
+function rowOf(
+  series: Series,
+  state: SeriesView | undefined,
+  candle: Candle | undefined,
+  now: number,
+): Cell[] {
+  const word = state?.status.word ?? "starting";
+  const latencyMs = state?.facts.latencyMs;
+  const right = (text: string | undefined): Cell => ({ text: text ?? "-", isRight: true });
+  const prices =
+    candle === undefined ? [] : aligned([candle.open, candle.high, candle.low, candle.close]);
+  return [
+    { text: seriesLabel(series) },
+    { text: word, tone: toneOf(word) },
+    right(latencyMs === undefined ? undefined : latency(latencyMs)),
+    { text: candle === undefined ? "-" : moment(candle.openTime, now) },
+    ...[0, 1, 2, 3].map((index) => right(prices[index])),
+    right(aligned([candle?.volume ?? "-"])[0]),
+    right(candle === undefined ? undefined : String(candle.tradeCount)),
+  ];
+}
+
+/** Decimals without the zeros at the end that all of them have. */
+function aligned(decimals: readonly string[]): string[] {
+  const places = Math.max(
+    ...decimals.map((text) => (/\.\d*[1-9]/.exec(text)?.[0].length ?? 1) - 1),
+  );
+  return decimals.map((text) => {
+    const point = text.indexOf(".");
+    return point < 0 ? text : text.slice(0, places === 0 ? point : point + 1 + places);
+  });
+}
+
+/** The newest stored candles of each series, ascending, by key. */
 async function newestOf(
   store: Store,
   series: readonly Series[],
-): Promise<Map<string, VersionedCandle>> {
-  const newest = await Promise.all(series.map((one) => store.latest(one, 1)));
-  return new Map(newest.flat().map((row) => [seriesKey(row.series), row]));
+  count: number,
+): Promise<Map<string, readonly VersionedCandle[]>> {
+  return new Map(
+    await Promise.all(
+      series.map(async (one) => [seriesKey(one), await store.latest(one, count)] as const),
+    ),
+  );
 }
 
 function secondsOf(text: string | undefined): number | undefined {

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { maskPasswords } from "../store/index.ts";
 import { packageVersion } from "../version.ts";
 import { type ExitStatus, showError } from "./command.ts";
 import { dbCommand } from "./db.ts";
@@ -8,6 +9,7 @@ import { ingestCommand } from "./ingest.ts";
 import { processOutput } from "./output.ts";
 import { simulateCommand } from "./simulate.ts";
 import { statusCommand } from "./status.ts";
+import { verifyCommand } from "./verify.ts";
 
 /** In the order of the help. */
 const COMMANDS = [
@@ -16,6 +18,7 @@ const COMMANDS = [
   statusCommand,
   backfillCommand,
   fillGapsCommand,
+  verifyCommand,
   dbCommand,
   simulateCommand,
 ];
@@ -45,17 +48,14 @@ export async function main(argv: readonly string[]): Promise<void> {
     )
     .showHelpAfterError("(add --help for the options and examples)")
     .showSuggestionAfterError()
+    // A connection URL in the wrong place is repeated by the message.
+    .configureOutput({ writeErr: (text) => process.stderr.write(maskPasswords(text)) })
     .exitOverride();
   for (const make of COMMANDS) {
     const command = make(output, end);
     for (const one of [command, ...command.commands]) one.copyInheritedSettings(program);
     program.addCommand(command);
   }
-  // A reader that has seen enough (`| head`) closes the pipe: that is no error.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0);
-    throw error;
-  });
   try {
     await program.parseAsync(argv);
   } catch (error) {

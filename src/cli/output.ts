@@ -9,9 +9,21 @@ export interface Output {
   note(text: string): void;
 }
 
+const gone = new AbortController();
+
+/** Aborted when nobody reads the output any more (`| head`, a closed terminal): what goes on then ends as by a signal. */
+export const readerGone: AbortSignal = gone.signal;
+
 /** The process's own streams. Colours only on a terminal that has them and wants them (NO_COLOR). */
 export function processOutput(): Output {
   const { stdout, stderr } = process;
+  for (const stream of [stdout, stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EPIPE" || error.code === "EIO") gone.abort();
+      // A log that cannot be written is no reason to stop collecting; a result that cannot be written is.
+      else if (stream === stdout) throw error;
+    });
+  }
   const isTerminal = stdout.isTTY === true;
   return {
     isTerminal,
@@ -60,7 +72,13 @@ export function tableLines(
   rows: readonly (readonly Cell[])[],
 ): string[] {
   const cells = [
-    headings.map((text): Cell => ({ text, tone: "dim" })),
+    headings.map(
+      (text, column): Cell => ({
+        text,
+        tone: "dim",
+        isRight: rows.some((row) => row[column]?.isRight === true),
+      }),
+    ),
     ...rows.map((row) => row.map((cell) => ({ ...cell, text: printable(cell.text) }))),
   ];
   const widths = headings.map((_, column) =>
@@ -74,7 +92,7 @@ export function tableLines(
         ? Math.max(8, output.columns - used - 1)
         : Number.MAX_SAFE_INTEGER;
       const text = isLast ? cutTo(cell.text, room) : cell.text;
-      const width = isLast ? displayWidth(text) : (widths[column] ?? 0);
+      const width = isLast && !cell.isRight ? displayWidth(text) : (widths[column] ?? 0);
       used += width + 2;
       const pad = " ".repeat(Math.max(0, width - displayWidth(text)));
       const painted = paint(output, cell.tone ?? "plain", text);
@@ -85,19 +103,37 @@ export function tableLines(
 }
 
 function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?");
+  return text.replace(UNPRINTABLE, "?");
 }
 
-/** Columns that a text takes on a terminal: CJK takes two a character. */
-function displayWidth(text: string): number {
+/** Controls, and marks that turn the direction of writing. */
+const UNPRINTABLE = /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+
+/** Columns that a text takes on a terminal: CJK and emoji take two a character, accents of their own none. */
+export function displayWidth(text: string): number {
   let width = 0;
-  for (const character of text) width += WIDE.test(character) ? 2 : 1;
+  for (const character of text) width += WIDE.test(character) ? 2 : NARROW.test(character) ? 0 : 1;
   return width;
 }
 
 const WIDE =
-  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/;
+  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u;
+const NARROW = /[\p{Mn}\p{Me}\p{Cf}]/u;
+
+/** A text as lines of at most so many columns, broken between words; all but the first are indented. */
+export function wrapped(text: string, columns: number, indent = ""): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    const longer = line === "" ? word : `${line} ${word}`;
+    if (line === "" || displayWidth(longer) <= columns) line = longer;
+    else {
+      lines.push(line);
+      line = `${indent}${word}`;
+    }
+  }
+  return [...lines, line];
+}
 
 function cutTo(text: string, room: number): string {
   if (displayWidth(text) <= room) return text;
@@ -113,27 +149,45 @@ function cutTo(text: string, room: number): string {
 /** A terminal's second screen, drawn again and again; what was on the first one is there again after `close`. */
 export class Screen {
   readonly #output: Output;
+  readonly #restore = (): void => this.close();
   #isOpen = false;
 
   constructor(output: Output) {
     this.#output = output;
   }
 
-  /** Draws the lines over the ones drawn before, cut to the terminal. */
-  draw(lines: readonly string[]): void {
+  /** Draws the lines over the ones drawn before, cut to the terminal; the foot is always there. */
+  draw(lines: readonly string[], foot: readonly string[] = []): void {
     const open = this.#isOpen ? "" : "\u001b[?1049h\u001b[?25l";
+    if (!this.#isOpen) process.on("exit", this.#restore);
     this.#isOpen = true;
-    const shown = lines
-      .slice(0, Math.max(1, this.#output.rows - 1))
-      .map((line) => `${cutPainted(line, this.#output.columns)}\u001b[K`);
+    const { rows, columns } = this.#output;
+    // A line as wide as the terminal would leave the cursor where clearing the rest takes the last character.
+    const shown = fitted(lines, foot, Math.max(1, rows - 1)).map(
+      (line) => `${cutPainted(line, columns - 1)}\u001b[K`,
+    );
     this.#output.result(`${open}\u001b[H${shown.join("\n")}\u001b[J`);
   }
 
   /** Gives the terminal back. */
   close(): void {
-    if (this.#isOpen) this.#output.result("\u001b[?25h\u001b[?1049l");
+    if (!this.#isOpen) return;
+    this.#output.result("\u001b[?25h\u001b[?1049l");
+    process.off("exit", this.#restore);
     this.#isOpen = false;
   }
+}
+
+function fitted(lines: readonly string[], foot: readonly string[], height: number): string[] {
+  if (lines.length + foot.length <= height) return [...lines, ...foot];
+  const kept = foot.slice(-height);
+  const room = height - kept.length - 1;
+  if (room < 1) return kept;
+  return [
+    ...lines.slice(0, room),
+    `… ${lines.length - room} more lines: make the terminal higher`,
+    ...kept,
+  ];
 }
 
 /** Cuts a line that may hold colours to a number of columns. */
@@ -160,6 +214,17 @@ export function duration(ms: number): string {
   return ms < 72 * 3_600_000
     ? `${Math.round(ms / 3_600_000)} h`
     : `${Math.round(ms / 86_400_000)} d`;
+}
+
+/** A latency for people: `84 ms`, `1.2 s`. */
+export function latency(ms: number): string {
+  return ms < 1_000 ? `${Math.round(ms)} ms` : duration(ms);
+}
+
+/** An instant beside others for people: the time alone when it is of the same day as `now`, UTC. */
+export function moment(timeMs: number, now: number): string {
+  const text = instant(timeMs);
+  return text.slice(0, 10) === instant(now).slice(0, 10) ? text.slice(11) : text.slice(0, 16);
 }
 
 /** An instant for people: UTC, to the second. */

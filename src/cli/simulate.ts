@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Command } from "commander";
 import { fastClock, systemClock } from "../clock.ts";
 import { BlackTradeError, messageOf } from "../core/errors.ts";
@@ -59,24 +60,19 @@ Faults are switched while it runs:
 `,
     )
     .action(async (options: SimulateOptions) => {
+      const port = portOf(options.port);
+      const speed = numberOf("--speed", options.speed);
+      if (speed === 0) throw usage("--speed: at 0 the clock would stand still", "give --speed 10");
       const stop = stopSignal();
       const { market, lastTime } = await marketOf(options);
       const startAt = startOf(options, lastTime);
-      const speed = numberOf("--speed", options.speed);
       const simulator = await startSimulator({
         market,
         clock: speed === 1 ? systemClock : fastClock(speed),
-        port: numberOf("--port", options.port),
+        port,
         ...(startAt === undefined ? {} : { startAt }),
       }).catch((error: unknown) => {
-        throw new BlackTradeError(
-          "E_PORT_IN_USE",
-          `cannot listen on port ${options.port}: ${messageOf(error)}`,
-          {
-            remedy: "choose another with --port, or 0 for any free one",
-            cause: error,
-          },
-        );
+        throw listenError(error, port);
       });
       const symbols = market.symbols(simulator.now()).map(({ symbol }) => symbol);
       if (options.json) {
@@ -91,7 +87,7 @@ Faults are switched while it runs:
           `faults: ${simulator.url}/sim/faults · what it saw: ${simulator.url}/sim/journal · Ctrl-C ends it`,
         );
       }
-      await new Promise<void>((resolve) => stop.signal.addEventListener("abort", () => resolve()));
+      if (!stop.signal.aborted) await once(stop.signal, "abort");
       await simulator.close();
       stop.dispose();
       end(stop.exitStatus());
@@ -115,8 +111,15 @@ async function marketOf(options: SimulateOptions): Promise<{ market: Market; las
       ? DEFAULT_SYMBOLS
       : /^\d+$/.test(options.symbols)
         ? manySymbols(Number(options.symbols))
-        : seededSymbols(options.symbols.split(","));
+        : seededSymbols(namesOf(options.symbols));
   return { market: new SeededMarket({ seed, symbols }) };
+}
+
+function namesOf(text: string): string[] {
+  const names = text.split(",").map((name) => name.trim().toUpperCase());
+  const wrong = names.find((name) => !/^[\p{L}\p{N}_.-]{1,50}$/u.test(name));
+  if (wrong === undefined) return [...new Set(names)];
+  throw usage(`--symbols: "${wrong}" is not a symbol`, "write them like BTCUSDT,ETHUSDT");
 }
 
 const DAY_MS = 86_400_000;
@@ -138,6 +141,25 @@ function numberOf(flag: string, text: string): number {
     throw usage(`${flag}: "${text}" is not a number`, `give ${flag} a number that is not negative`);
   }
   return value;
+}
+
+function portOf(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw usage(
+    `--port: "${text}" is not a port`,
+    "give a number from 1 to 65535, or 0 for any free port",
+  );
+}
+
+function listenError(error: unknown, port: number): BlackTradeError {
+  const isTaken = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
+  return new BlackTradeError(
+    isTaken ? "E_PORT_IN_USE" : "E_HTTP_BIND",
+    isTaken
+      ? `port ${port} on 127.0.0.1 is used by another program`
+      : `cannot listen on port ${port}: ${messageOf(error)}`,
+    { remedy: "choose another with --port, or 0 for any free one", cause: error },
+  );
 }
 
 function usage(message: string, remedy: string): BlackTradeError {

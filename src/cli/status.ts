@@ -4,19 +4,27 @@ import { systemClock } from "../clock.ts";
 import { seriesLabel } from "../core/series.ts";
 import type { StatusWord } from "../core/status.ts";
 import { createStatusReader, type SeriesView, type StatusView } from "../serve/status-reader.ts";
-import { configOf, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
+import { configOfExisting, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
 import {
   type Cell,
   duration,
   instant,
+  latency,
+  moment,
   type Output,
   paint,
   Screen,
   type Tone,
   tableLines,
+  wrapped,
 } from "./output.ts";
 
 const WATCH_MS = 2_000;
+
+/** How a status looks. */
+export function toneOf(word: StatusWord): Tone {
+  return TONE_OF[word];
+}
 
 const TONE_OF: Readonly<Record<StatusWord, Tone>> = {
   active: "good",
@@ -48,7 +56,7 @@ Exit status: 0 every series is active (or halted by the exchange), 3 some are no
 `,
     )
     .action(async (options: { watch?: boolean; json?: boolean }) => {
-      const config = configOf({ ...options });
+      const config = configOfExisting({ ...options });
       const stop = stopSignal();
       const database = await openDatabase(config);
       const screen = new Screen(output);
@@ -59,11 +67,11 @@ Exit status: 0 every series is active (or halted by the exchange), 3 some are no
           const view = await read();
           if (options.json) output.result(JSON.stringify(statusDocument(view)));
           else if (options.watch && output.isTerminal) {
-            screen.draw([
-              ...statusLines(output, view),
-              paint(output, "dim", "Ctrl-C ends this view"),
-            ]);
-          } else for (const line of statusLines(output, view)) output.result(line);
+            screen.draw(statusLines(output, view), [paint(output, "dim", "Ctrl-C ends this view")]);
+          } else {
+            for (const line of statusLines(output, view)) output.result(line);
+            if (options.watch) output.result("");
+          }
           if (!options.watch) {
             end(isWhole(view) ? 0 : view.isKnown ? 3 : 4);
             return;
@@ -84,7 +92,9 @@ Exit status: 0 every series is active (or halted by the exchange), 3 some are no
 
 function isWhole(view: StatusView): boolean {
   return (
-    view.isKnown && view.series.every(({ status }) => ["active", "halted"].includes(status.word))
+    view.isKnown &&
+    view.series.length > 0 &&
+    view.series.every(({ status }) => ["active", "halted"].includes(status.word))
   );
 }
 
@@ -95,35 +105,79 @@ function statusLines(output: Output, view: StatusView): string[] {
     return ["nothing is ingested yet: start with `npx black-trade ingest`"];
   const active = view.series.filter(({ status }) => status.word === "active").length;
   const { run } = view;
+  const ingester =
+    run?.stoppedTime === undefined ? `pid ${run?.pid} on ${run?.host}` : "ingester stopped";
   const headline = `${active} of ${view.series.length} series active${
-    run === undefined
-      ? ""
-      : ` · ${run.mode} · ingester pid ${run.pid} on ${run.host} · exchange time ${instant(run.now)} UTC`
+    run === undefined ? "" : ` · ${run.mode} · ${ingester} · ${instant(run.now)} UTC`
   }`;
-  return [
-    headline,
-    ...tableLines(
-      output,
-      ["SERIES", "STATUS", "NEWEST CANDLE", "LAG", "LATENCY", "GAPS", "BY", "WHY"],
-      view.series.map((one) => rowOf(one)),
-    ),
-  ];
+  const headings = ["SERIES", "STATUS", "NEWEST CANDLE", "LAG", "LATENCY", "GAPS", "BY"];
+  const rows = view.series.map((one) => rowOf(one, output.isTerminal ? run?.now : undefined));
+  // A reason is longer than what a terminal leaves beside the table; elsewhere a line has to hold everything.
+  if (output.isTerminal) {
+    return [headline, ...tableLines(output, headings, rows), ...reasonLines(output, view.series)];
+  }
+  const reasoned = rows.map((row, index) => [
+    ...row,
+    { text: view.series[index]?.status.reason ?? "" },
+  ]);
+  return [headline, ...tableLines(output, [...headings, "WHY"], reasoned)];
 }
 
-function rowOf({ series, facts, status }: SeriesView): Cell[] {
+const NAMED_SERIES = 8;
+
+/** Every reason once, with the series that it is for. */
+function reasonLines(output: Output, series: readonly SeriesView[]): string[] {
+  const groups = new Map<string, { word: StatusWord; reason: string; labels: string[] }>();
+  for (const { series: one, status } of series) {
+    if (status.reason === "") continue;
+    const { word, reason } = status;
+    const group = groups.get(`${word} ${reason}`) ?? { word, reason, labels: [] };
+    group.labels.push(seriesLabel(one));
+    groups.set(`${word} ${reason}`, group);
+  }
+  return [...groups.values()].flatMap(({ word, reason, labels }) => {
+    const named = labels.slice(0, NAMED_SERIES).join(", ");
+    const more = labels.length - NAMED_SERIES;
+    const who =
+      labels.length === series.length && labels.length > 1
+        ? "all series"
+        : `${named}${more > 0 ? ` and ${more} more` : ""}`;
+    const [first = "", ...rest] = wrapped(`${word}: ${reason}`, output.columns - 1, "  ");
+    return [
+      "",
+      paint(output, TONE_OF[word], first),
+      ...rest,
+      ...wrapped(`  ${who}`, output.columns - 1, "  ").map((line) => paint(output, "dim", line)),
+    ];
+  });
+}
+
+/** @param now where given, today's times are shown without the date */
+function rowOf({ series, facts, status }: SeriesView, now: number | undefined): Cell[] {
+  const { newestOpenTime: newest } = facts;
+  const isAtWork = status.word !== "paused" && status.word !== "starting";
   return [
     { text: seriesLabel(series) },
     { text: status.word, tone: TONE_OF[status.word] },
-    { text: facts.newestOpenTime === undefined ? "-" : instant(facts.newestOpenTime) },
+    {
+      text: newest === undefined ? "-" : now === undefined ? instant(newest) : moment(newest, now),
+    },
     { text: status.lagMs === undefined ? "-" : duration(status.lagMs), isRight: true },
     {
-      text: facts.latencyMs === undefined ? "-" : `${Math.round(facts.latencyMs)} ms`,
+      text: facts.latencyMs === undefined ? "-" : latency(facts.latencyMs),
       isRight: true,
     },
-    { text: `${facts.openGapCount}+${facts.confirmedGapCount}`, isRight: true },
-    { text: facts.isStreamed ? "stream" : "REST" },
-    { text: status.reason },
+    { text: gapsText(facts), tone: facts.openGapCount > 0 ? "busy" : "plain" },
+    { text: isAtWork ? (facts.isStreamed ? "stream" : "REST") : "-" },
   ];
+}
+
+function gapsText({ openGapCount, confirmedGapCount }: SeriesView["facts"]): string {
+  const parts = [
+    ...(openGapCount > 0 ? [`${openGapCount} open`] : []),
+    ...(confirmedGapCount > 0 ? [`${confirmedGapCount} explained`] : []),
+  ];
+  return parts.length === 0 ? "-" : parts.join(", ");
 }
 
 function statusDocument(view: StatusView): object {

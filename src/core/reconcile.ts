@@ -62,8 +62,8 @@ export type Reconciliation =
     };
 
 /**
- * Sums that went through floats are off by some 1e-16 of the value for each addition; the quote columns of the CSV
- * store that this system replaces by 1e-14. A single trade that is missing from 1e9 would still show in the count.
+ * Sums that went through floats are off by some 1e-16 of their value, 6e-16 in the CSV store that this system replaces;
+ * files that keep two decimals of a quote volume by some 1e-9. Trades that are missing show in their count besides.
  */
 const ROUNDING = 1e-9;
 

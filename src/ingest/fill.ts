@@ -1,8 +1,9 @@
 import type { RequestPriority } from "../core/budget.ts";
+import { BlackTradeError } from "../core/errors.ts";
 import type { Gap } from "../core/gaps.ts";
 import type { ArchiveContent, ArchiveSource, PlannedFile } from "../core/ports.ts";
 import { isEmptyRange, subtractRanges, type TimeRange } from "../core/range.ts";
-import { countOpenTimes } from "../core/timeframe.ts";
+import { cellOf, countOpenTimes } from "../core/timeframe.ts";
 import { type HealOptions, healGap } from "./heal.ts";
 
 /** What filling needs: all of healing, and the archive when there is one. */
@@ -58,7 +59,14 @@ async function fillFromArchive(
         }).files,
     );
     for (const file of files) {
-      const filled = await readFile(options, archive, file, signal);
+      const filled = await readFile(options, archive, file, signal).catch((error: unknown) => {
+        signal.throwIfAborted();
+        if (!(error instanceof BlackTradeError) || error.code.startsWith("E_DB")) throw error;
+        // A file that cannot be had or read is no reason to wait: REST has the same candles.
+        const { code, message } = error;
+        options.record({ kind: "fetchFailed", series: file.series, code, reason: message });
+        return [];
+      });
       entries = await cutDown(options, entries, filled);
     }
   }
@@ -83,7 +91,7 @@ async function readFile(
       await writer.room(signal);
       for (const row of page.rows) {
         const fate = intake.take(file.series, row, page.source, page.askedTime);
-        if (fate !== "taken") refused.push({ from: row.openTime, to: row.openTime + 1 });
+        if (fate !== "taken") refused.push(cellOf(file.series.timeframe, row.openTime));
       }
     }
   } finally {

@@ -99,6 +99,12 @@ async function askPart(
   // No page, no answer: nothing was learned.
   if (askedTime === Number.MAX_SAFE_INTEGER) return [gap];
   await writer.flushed(signal);
+  for (const cell of writer.refusedCells(series)) {
+    const isOurs = cell.from >= range.from && cell.to <= range.to;
+    if (isOurs && present.some(({ from }) => from === cell.from)) {
+      left.push(afterRefusal(gap, cell, askedTime));
+    }
+  }
   const missing = subtractRanges(range, present);
   if (missing.length === 0) return left;
   const { firstOpenTime, isTrading } = await lifetime(series, signal);

@@ -4,13 +4,13 @@ import { BlackTradeError, messageOf } from "../core/errors.ts";
 import type { Recorder } from "../core/events.ts";
 import type { ExchangeTime } from "../core/exchange-time.ts";
 import { SETTLE_MS } from "../core/finality.ts";
+import { type ExchangeFinding, type Finding, rangesToRepair } from "../core/findings.ts";
 import type { Gap } from "../core/gaps.ts";
 import type {
   ArchiveContent,
   ArchiveSource,
   CandleStore,
   Clock,
-  CoverageStore,
   GapStore,
   HistorySource,
   PlannedFile,
@@ -22,13 +22,14 @@ import { detectGaps } from "./detect.ts";
 import { type FillOptions, fillGap, MIN_ARCHIVE_CANDLES, MIN_FILE_CANDLES } from "./fill.ts";
 import type { Lifetime } from "./heal.ts";
 import { Intake } from "./intake.ts";
+import { compareWithExchange, type Reread, rereadAll, type VerifyStore } from "./verify.ts";
 import { Writer } from "./writer.ts";
 
 /** What loading history needs. */
 export interface HistoryOptions {
   readonly history: HistorySource;
   readonly archive: ArchiveSource;
-  readonly store: CandleStore & GapStore & CoverageStore;
+  readonly store: CandleStore & GapStore & VerifyStore;
   readonly clock: Clock;
   readonly exchangeTime: ExchangeTime;
   readonly budget: WeightBudget;
@@ -105,6 +106,7 @@ export class History {
   readonly #intake: Intake;
   readonly #firstOpenTimes = new Map<string, Promise<number | undefined>>();
   readonly #files = { ok: 0, mismatch: 0, "no-checksum": 0, "not-published": 0 };
+  readonly #outcomes = { stored: 0, revised: 0, identical: 0, superseded: 0, quarantined: 0 };
   #rejectedRows = 0;
   #databaseMs = 0;
 
@@ -116,7 +118,10 @@ export class History {
       clock,
       random,
       record: (event) => {
-        if (event.kind === "batchWritten") this.#databaseMs += event.tookMs;
+        if (event.kind === "batchWritten") {
+          this.#databaseMs += event.tookMs;
+          for (const { outcome } of event.candles) this.#outcomes[outcome] += 1;
+        }
         options.record(event);
       },
       exchangeNow: () => this.#now(),
@@ -195,9 +200,6 @@ export class History {
   async fill(entries: readonly Gap[], signal: AbortSignal): Promise<HistorySummary> {
     const { clock, onProgress } = this.#options;
     const began = clock.monotonic();
-    const stop = new AbortController();
-    const all = AbortSignal.any([signal, stop.signal]);
-    const writing = this.#writer.run(stop.signal);
     const totalCandles = entries.reduce(
       (sum, { series, range }) => sum + countOpenTimes(series.timeframe, range),
       0,
@@ -205,30 +207,29 @@ export class History {
     const outcomes: GapOutcome[] = [];
     let doneCandles = 0;
     const queue = [...entries];
-    const lane = async (): Promise<void> => {
-      for (let gap = queue.shift(); gap !== undefined; gap = queue.shift()) {
-        outcomes.push(await this.#fillOne(gap, all));
-        doneCandles += countOpenTimes(gap.series.timeframe, gap.range);
+    await this.#writing(signal, async (all) => {
+      const ended = new AbortController();
+      const lane = async (): Promise<void> => {
+        for (let gap = queue.shift(); gap !== undefined; gap = queue.shift()) {
+          outcomes.push(await this.#fillOne(gap, all));
+          doneCandles += countOpenTimes(gap.series.timeframe, gap.range);
+        }
+      };
+      const ticker = this.#every(PROGRESS_MS, ended.signal, () =>
+        onProgress?.({
+          doneCandles,
+          totalCandles,
+          storedCount: this.#writer.storedCount,
+          elapsedMs: clock.monotonic() - began,
+        }),
+      );
+      try {
+        await Promise.all(Array.from({ length: LANES }, lane));
+      } finally {
+        ended.abort();
+        await ticker;
       }
-    };
-    const ticker = this.#every(PROGRESS_MS, stop.signal, () =>
-      onProgress?.({
-        doneCandles,
-        totalCandles,
-        storedCount: this.#writer.storedCount,
-        elapsedMs: clock.monotonic() - began,
-      }),
-    );
-    try {
-      await Promise.all(Array.from({ length: LANES }, lane));
-    } finally {
-      stop.abort();
-      await Promise.allSettled([writing, ticker]);
-      const deadline = new AbortController();
-      const timer = setDeadline(clock, DRAIN_MS, deadline);
-      await this.#writer.drain(deadline.signal);
-      timer.abort();
-    }
+    });
     return {
       outcomes,
       storedCount: this.#writer.storedCount,
@@ -237,6 +238,61 @@ export class History {
       elapsedMs: clock.monotonic() - began,
       databaseMs: this.#databaseMs,
     };
+  }
+
+  /** Compares stretches of a series with what REST serves now; see {@link compareWithExchange}. */
+  compare(
+    series: Series,
+    ranges: readonly TimeRange[],
+    signal: AbortSignal,
+  ): Promise<ExchangeFinding[]> {
+    const { history, store } = this.#options;
+    return compareWithExchange({ history, store }, series, ranges, signal);
+  }
+
+  /**
+   * Fills what is missing of the wanted stretches and reads again what findings point at.
+   * @param reread stretches that are read again whatever was found in them
+   * @returns candles that were read again, and what became of them
+   */
+  async repair(
+    wanted: readonly Wanted[],
+    findings: readonly Finding[],
+    reread: readonly Reread[],
+    signal: AbortSignal,
+  ): Promise<{ askedCount: number; revisedCount: number; storedCount: number }> {
+    const before = { ...this.#outcomes };
+    await this.fill(await this.findGaps(wanted, true), signal);
+    const suspects = rangesToRepair(findings.filter(({ check }) => check !== "gaps"));
+    const askedCount = await this.#writing(signal, (all) =>
+      rereadAll(
+        { history: this.#options.history, intake: this.#intake, writer: this.#writer },
+        reread.length > 0 ? reread : suspects,
+        all,
+      ),
+    );
+    return {
+      askedCount,
+      revisedCount: this.#outcomes.revised - before.revised,
+      storedCount: this.#outcomes.stored - before.stored,
+    };
+  }
+
+  /** Runs the writer beside `work`, and writes what is left when it ends. */
+  async #writing<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { clock } = this.#options;
+    const stop = new AbortController();
+    const writing = this.#writer.run(stop.signal);
+    try {
+      return await work(AbortSignal.any([signal, stop.signal]));
+    } finally {
+      stop.abort();
+      await writing;
+      const deadline = new AbortController();
+      const timer = setDeadline(clock, DRAIN_MS, deadline);
+      await this.#writer.drain(deadline.signal);
+      timer.abort();
+    }
   }
 
   /** Fills one entry; what the exchange fails at is tried again a few times from where the ledger says it stopped. */

@@ -30,6 +30,7 @@ const MAX_BATCH = 5_000;
 const RETRY: BackoffPolicy = { baseMs: 250, capMs: 10_000 };
 /** Bound of refusals and ledger entries that wait for the database. */
 const MAX_NOTES = 10_000;
+const MAX_REFUSED_CELLS = 1_000;
 
 interface Refusal {
   readonly candle: VersionedCandle;
@@ -66,6 +67,8 @@ export class Writer {
   #storedCount = 0;
   /** Exchange time of the start: what closed before it has no latency of ours. */
   #startTime = Number.POSITIVE_INFINITY;
+  /** Cells whose candle the database refused, by series. */
+  readonly #refusedCells = new Map<string, TimeRange[]>();
   /** Candles ever taken in and ever finished; a flush waits for the second to reach the first. */
   #takenCount = 0;
   #finishedCount = 0;
@@ -158,6 +161,11 @@ export class Writer {
       await this.#room.wait(signal);
       signal.throwIfAborted();
     }
+  }
+
+  /** Cells of a series whose candle was taken and then refused by the database; the newest of them. */
+  refusedCells(series: Series): readonly TimeRange[] {
+    return this.#refusedCells.get(seriesKey(series)) ?? [];
   }
 
   /** Resolves when everything taken so far is committed. */
@@ -253,6 +261,9 @@ export class Writer {
       });
       // Its cell would be asked for at every deadline for ever; the ledger asks again in its own time.
       this.#gaps.push(rejectedGap(candle.series, candle.candle.openTime, exchangeNow));
+      const cells = this.#refusedCells.get(seriesKey(candle.series)) ?? [];
+      cells.push(cellOf(candle.series.timeframe, candle.candle.openTime));
+      this.#refusedCells.set(seriesKey(candle.series), cells.slice(-MAX_REFUSED_CELLS));
     }
     record({
       kind: "batchWritten",

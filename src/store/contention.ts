@@ -18,7 +18,7 @@ export const REAL_PACING: Pacing = {
 };
 
 /** How often work is tried again after a deadlock, a serialisation failure or a lock that was not to be had. */
-export const MAX_CONTENTION_RETRIES = 5;
+const MAX_CONTENTION_RETRIES = 5;
 const RETRY = { baseMs: 100, capMs: 1_000 };
 
 /**

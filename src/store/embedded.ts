@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import {
   chown,
-  lstat,
   mkdir,
   mkdtemp,
   readFile,
   realpath,
+  rmdir,
   symlink,
   writeFile,
 } from "node:fs/promises";
@@ -176,8 +176,15 @@ class EmbeddedServer implements Embedded {
     await withLock(this.#place, async () => {
       const isLast = await this.#isLast();
       await this.#presence?.close();
-      if (isLast) await stopPostmaster(this.serverPid, STOP_DEADLINE_MS);
+      if (isLast) await this.#stop();
     });
+  }
+
+  async #stop(): Promise<void> {
+    await stopPostmaster(this.serverPid, STOP_DEADLINE_MS);
+    const folder = this.#postmaster?.socketFolder ?? "";
+    // Empty by now, unless it is the data folder or somebody else's.
+    if (folder !== "" && folder !== this.#place.cluster) await rmdir(folder).catch(() => undefined);
   }
 
   /** True when no other process says that it uses the server. */
@@ -371,7 +378,10 @@ async function reachable(
     await mkdir(dirname(cluster), { recursive: true, mode: 0o755 });
     const stillClosed = await closedFolder(dirname(cluster), account);
     if (stillClosed !== undefined) throw new Error(`${stillClosed} is closed, too`);
-    if ((await lstat(link).catch(() => undefined)) === undefined) await symlink(cluster, link);
+    await symlink(cluster, link).catch((error) => {
+      // Made by another process, or before the data: it leads to the same place.
+      if (error.code !== "EEXIST") throw error;
+    });
   } catch (error) {
     throw startError(
       `PostgreSQL does not run as root, and user number ${account.uid} cannot pass ${closed}`,

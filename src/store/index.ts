@@ -16,9 +16,9 @@ import { readFacts } from "./status-reader.ts";
 
 export { describeTarget, maskPasswords, parseDatabaseUrl } from "./connection-url.ts";
 export { createDatabase } from "./create-database.ts";
-export { Database, type DatabaseOptions, type StatementEcho } from "./database.ts";
+export { Database, type DatabaseOptions } from "./database.ts";
 export { type Embedded, type EmbeddedOptions, startEmbedded } from "./embedded.ts";
-export { type MigrationState, migrate, migrateDown, migrationStates } from "./migrate.ts";
+export { migrate, migrateDown, migrationStates } from "./migrate.ts";
 
 /** How a store is opened. */
 export interface StoreOptions extends DatabaseOptions {

@@ -111,6 +111,7 @@ export const EXPECTED_TABLES: Readonly<Record<string, ExpectedTable>> = {
       wanted_from: "timestamp with time zone",
       next_open_time: "timestamp with time zone",
       newest_open_time: "timestamp with time zone",
+      confirmed_to: "timestamp with time zone",
       problem_since: "timestamp with time zone",
       problem: "text",
       halted_status: "text",

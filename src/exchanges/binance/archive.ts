@@ -204,8 +204,14 @@ class Archive implements BinanceArchive {
     const hold = archiveHoldOf(head, url.host, this.#now());
     if (hold === undefined) throw refusalOf(head.status, url.host);
     this.#hold = hold;
-    await onHold?.({ exchange: HOLD_NAME, untilTime: hold.untilTime, httpStatus: head.status });
-    throw holdError(hold);
+    let cause: unknown;
+    try {
+      await onHold?.({ exchange: HOLD_NAME, untilTime: hold.untilTime, httpStatus: head.status });
+    } catch (error) {
+      // The hold stands in memory; what the host said matters more than that it could not be kept.
+      cause = error;
+    }
+    throw holdError(hold, cause);
   }
 
   /** Looks into the ZIP; what no checksum vouches for is unpacked once to the end before anybody sees a row of it. */
@@ -311,8 +317,8 @@ function archiveHoldOf(head: HttpHead, host: string, now: number): Hold | undefi
   return { code: "E_SOURCE_SERVER", untilTime, reason };
 }
 
-function holdError({ code, reason, untilTime }: Hold): SourceHoldError {
-  return new SourceHoldError(code, reason, untilTime, { remedy: HOLD_REMEDY });
+function holdError({ code, reason, untilTime }: Hold, cause?: unknown): SourceHoldError {
+  return new SourceHoldError(code, reason, untilTime, { remedy: HOLD_REMEDY, cause });
 }
 
 function refusalOf(status: number, host: string): BlackTradeError {

@@ -43,7 +43,7 @@ const DEFAULT_DEADLINE_MS = 10_000;
 const MAX_INFO_BYTES = 32 * 2 ** 20;
 /** Weights of §2.1; that of klines is the same for any limit. */
 const WEIGHT = { time: 1, klines: 2, exchangeInfo: 20 } as const;
-/** A slower time answer says only how late it is at least: the finality rule allows for an error of 2 s. */
+/** A slower time answer says only how late it is at least. */
 const MAX_ROUND_TRIP_MS = 2_000;
 
 /**

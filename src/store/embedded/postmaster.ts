@@ -46,13 +46,16 @@ export async function readPostmaster(cluster: string): Promise<Postmaster | unde
   };
 }
 
-/** True while the process is a PostgreSQL server; after a restart of the machine its number may be another's. */
+/**
+ * True while the process is a PostgreSQL server. After a restart of the machine its number may be another's, and in a
+ * container a dead one may stay in the table of processes for want of a parent that buries it.
+ */
 export async function isServer(pid: number): Promise<boolean> {
   if (!isRunning(pid)) return false;
-  const name = await readFile(`/proc/${pid}/comm`, "utf8").catch(() => undefined);
-  if (name !== undefined) return name.startsWith("postgres");
-  // No such file: the process has just gone, or this is no Linux.
-  return process.platform === "linux" ? false : isRunning(pid);
+  if (process.platform !== "linux") return true;
+  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  const [, name = "", state = ""] = /^\d+ \((.*)\) (\S)/s.exec(text) ?? [];
+  return name.startsWith("postgres") && state !== "Z";
 }
 
 /**

@@ -1,0 +1,329 @@
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { type Candle, DECIMAL_FIELDS } from "../src/core/candle.ts";
+import { readVersionNumber } from "../src/core/finality.ts";
+import { Database, startEmbedded } from "../src/store/index.ts";
+import { Program } from "../test/support/program.ts";
+
+/**
+ * Live ingestion of many 1s series, looked at from outside: the simulator and the program are processes of their own, and
+ * the embedded PostgreSQL notes when each transaction was committed (`track_commit_timestamp`). All clocks are this
+ * machine's. Run: `npm run bench:live -- [--seconds 60] [--symbols 200] [--json]`.
+ */
+const { values: options } = parseArgs({
+  options: {
+    // Not more than 500: from then on candles are read again, and a newer commit takes the place of the first.
+    seconds: { type: "string", default: "60" },
+    symbols: { type: "string", default: "200" },
+    json: { type: "boolean", default: false },
+  },
+});
+const SECOND_MS = 1_000;
+/** Longest wait for the program to be up to date with everything. */
+const READY_DEADLINE_MS = 120_000;
+/** From the last close to the last commit; REST fetches after 5 s what the stream did not bring. */
+const SETTLE_MS = 10_000;
+
+interface Percentiles {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+interface Report {
+  readonly symbols: number;
+  readonly seconds: number;
+  /** Process started → first candle of the stream stored. With an empty folder the server's data are made first. */
+  readonly startMs: { readonly emptyFolder: number; readonly existingData: number };
+  /** Of the window that is measured, compared with the exchange. */
+  readonly candles: {
+    readonly exchange: number;
+    readonly lost: number;
+    readonly extra: number;
+    readonly wrong: number;
+    readonly byStream: number;
+    readonly byRest: number;
+    readonly perSecond: number;
+  };
+  /** What the stream brought: close of the candle → commit. */
+  readonly closeToStoredMs: Percentiles;
+  /** The exchange's time stamp of the closing frame → commit: the share of the program and PostgreSQL. */
+  readonly sentToStoredMs: Percentiles;
+  /** Shares of candles that were stored so soon after their close; `own` = by the program's metric. */
+  readonly within: {
+    readonly ms100: number;
+    readonly ms500: number;
+    readonly ownMs100: number;
+    readonly ownMs500: number;
+  };
+  readonly ingester: { readonly cpuPercent: number; readonly maxRssMb: number };
+}
+
+/** Running programs, to be ended whatever happens. */
+const programs: Program[] = [];
+
+function start(args: readonly string[], env: Readonly<Record<string, string>> = {}): Program {
+  const program = new Program(args, env);
+  programs.push(program);
+  return program;
+}
+
+async function stop(program: Program): Promise<void> {
+  program.kill("SIGTERM");
+  await program.ended();
+}
+
+/** The program, ingesting. */
+class Ingester {
+  readonly startedTime = Date.now();
+  readonly #program: Program;
+  readonly #httpUrl: Promise<string>;
+
+  constructor(env: Readonly<Record<string, string>>) {
+    this.#program = start(["ingest"], env);
+    this.#httpUrl = this.#program.says(/HTTP on (http:[^ ]+): /).then(([, url = ""]) => url);
+    this.#httpUrl.catch(() => undefined);
+  }
+
+  /** Waits until the program has counted a candle that came at its close. @returns ms since the start */
+  async firstCandle(): Promise<number> {
+    await this.#until(async () => (await this.metrics()).candleCount > 0, 100);
+    return Date.now() - this.startedTime;
+  }
+
+  /** Waits until every series is active. */
+  async ready(): Promise<void> {
+    await this.#until(async () => (await this.#get("/readyz")).ok, 250);
+  }
+
+  async metrics(): Promise<Metrics> {
+    return metricsOf(await (await this.#get("/metrics")).text());
+  }
+
+  stop(): Promise<void> {
+    return stop(this.#program);
+  }
+
+  async #get(path: string): Promise<Response> {
+    return fetch(`${await this.#httpUrl}${path}`);
+  }
+
+  async #until(isDone: () => Promise<boolean>, pauseMs: number): Promise<void> {
+    while (!(await isDone())) {
+      const isLate = Date.now() - this.startedTime > READY_DEADLINE_MS;
+      if (isLate) throw new Error(`the program does not get going:\n${this.#program.stderr}`);
+      await sleep(pauseMs);
+    }
+  }
+}
+
+interface Metrics {
+  readonly cpuSeconds: number;
+  readonly rssMb: number;
+  /** Candles in the program's own histogram of close → stored. */
+  readonly candleCount: number;
+  readonly within100Ms: number;
+  readonly within500Ms: number;
+}
+
+function metricsOf(text: string): Metrics {
+  const sum = (sample: RegExp): number =>
+    [...text.matchAll(sample)].reduce((total, [, value]) => total + Number(value), 0);
+  return {
+    cpuSeconds: sum(/^process_cpu_seconds_total (\S+)$/gm),
+    rssMb: sum(/^process_resident_memory_bytes (\S+)$/gm) / 2 ** 20,
+    candleCount: sum(/^ingestion_latency_seconds_count\S* (\S+)$/gm),
+    within100Ms: sum(/^ingestion_latency_seconds_bucket\{le="0.1"\S* (\S+)$/gm),
+    within500Ms: sum(/^ingestion_latency_seconds_bucket\{le="0.5"\S* (\S+)$/gm),
+  };
+}
+
+type StoredRow = Candle & {
+  readonly symbol: string;
+  readonly version: number;
+  /** Commit of the transaction that wrote the row, epoch ms with fractions. */
+  readonly storedTime: number;
+};
+
+const STORED = `
+  select
+    s.symbol, c.version, c.trade_count as "tradeCount", candle_epoch_ms(c.open_time) as "openTime",
+    c.open, c.high, c.low, c.close, c.volume, c.quote_volume as "quoteVolume",
+    c.taker_buy_volume as "takerBuyVolume", c.taker_buy_quote_volume as "takerBuyQuoteVolume",
+    extract(epoch from pg_xact_commit_timestamp(c.xmin))::float8 * 1000 as "storedTime"
+  from candles c join series s on s.id = c.series_id
+  where c.open_time >= candle_time($1)`;
+
+async function withDatabase<T>(
+  dataDir: string,
+  name: string,
+  look: (database: Database) => Promise<T>,
+): Promise<T> {
+  const embedded = await startEmbedded({ dataDir });
+  const database = new Database({ url: embedded.urlOf(name), deadlineMs: 60_000 });
+  try {
+    return await look(database);
+  } finally {
+    await database.close();
+    await embedded.release();
+  }
+}
+
+/** Closed candles of the exchange in a window of open times, by symbol and open time. */
+async function truthOf(
+  url: string,
+  symbols: readonly string[],
+  from: number,
+  to: number,
+): Promise<Map<string, string>> {
+  const truth = new Map<string, string>();
+  for (const symbol of symbols) {
+    const query = new URLSearchParams({
+      symbol,
+      interval: "1s",
+      from: String(from),
+      to: String(to),
+    });
+    const text = await (await fetch(`${url}/sim/truth?${query}`)).text();
+    for (const line of text.split("\n").filter((one) => one !== "")) {
+      const candle = JSON.parse(line) as Candle;
+      truth.set(`${symbol} ${candle.openTime}`, valuesOf(candle));
+    }
+  }
+  return truth;
+}
+
+function valuesOf(candle: Candle): string {
+  return [candle.tradeCount, ...DECIMAL_FIELDS.map((field) => candle[field])].join(" ");
+}
+
+function percentilesOf(values: readonly number[]): Percentiles {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number): number =>
+    sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+  return { p50: at(0.5), p99: at(0.99), max: at(1) };
+}
+
+async function measure(dataDir: string): Promise<Report> {
+  const seconds = Number(options.seconds);
+  const simulator = start(["simulate", "--port", "0", "--symbols", options.symbols, "--json"]);
+  const [document] = await simulator.says(/^\{.*\}$/m);
+  const { url, wsUrl, symbols } = JSON.parse(document) as {
+    url: string;
+    wsUrl: string;
+    symbols: string[];
+  };
+  const env = {
+    DATA_DIR: dataDir,
+    TRADING_PAIRS: symbols.join(","),
+    TIMEFRAMES: "1s",
+    BACKFILL_DAYS: "0.01",
+    BINANCE_REST_URL: url,
+    BINANCE_WS_URL: wsUrl,
+    HTTP_PORT: "0",
+  };
+
+  const first = new Ingester(env);
+  const emptyFolderMs = await first.firstCandle();
+  await first.stop();
+  await withDatabase(dataDir, "postgres", (database) =>
+    database.run({ text: "alter system set track_commit_timestamp = on" }),
+  );
+
+  const ingester = new Ingester(env);
+  await ingester.ready();
+  const before = await ingester.metrics();
+  const began = Date.now();
+  const from = Math.ceil(began / SECOND_MS) * SECOND_MS;
+  const to = from + seconds * SECOND_MS;
+  let maxRssMb = before.rssMb;
+  let after = before;
+  while (Date.now() < to + SECOND_MS) {
+    await sleep(Math.min(10_000, to + SECOND_MS - Date.now()));
+    after = await ingester.metrics();
+    maxRssMb = Math.max(maxRssMb, after.rssMb);
+  }
+  const cpuPercent =
+    ((after.cpuSeconds - before.cpuSeconds) / ((Date.now() - began) / SECOND_MS)) * 100;
+  await sleep(SETTLE_MS);
+  const truth = await truthOf(url, symbols, from, to);
+  await ingester.stop();
+  await stop(simulator);
+
+  const rows = await withDatabase(dataDir, "black_trade", (database) =>
+    database.run<StoredRow>({ text: STORED, values: [ingester.startedTime] }),
+  );
+  const streamed = rows.filter(({ version }) => readVersionNumber(version)?.source === "stream");
+  const isInWindow = ({ openTime }: StoredRow): boolean => openTime >= from && openTime < to;
+  const live = streamed.filter(isInWindow);
+  const stored = rows.filter(isInWindow);
+  const known = stored.filter((row) => truth.has(keyOf(row)));
+  const closeToStored = live.map(({ storedTime, openTime }) => storedTime - openTime - SECOND_MS);
+  const counted = after.candleCount - before.candleCount;
+  return {
+    symbols: symbols.length,
+    seconds,
+    startMs: {
+      emptyFolder: emptyFolderMs,
+      existingData: Math.min(...streamed.map((row) => row.storedTime)) - ingester.startedTime,
+    },
+    candles: {
+      exchange: truth.size,
+      lost: truth.size - known.length,
+      extra: stored.length - known.length,
+      wrong: known.filter((row) => truth.get(keyOf(row)) !== valuesOf(row)).length,
+      byStream: live.length,
+      byRest: stored.length - live.length,
+      perSecond: stored.length / seconds,
+    },
+    closeToStoredMs: percentilesOf(closeToStored),
+    sentToStoredMs: percentilesOf(
+      live.map(({ storedTime, version }) => {
+        return storedTime - (readVersionNumber(version)?.observedTime ?? Number.NaN);
+      }),
+    ),
+    within: {
+      ms100: closeToStored.filter((ms) => ms <= 100).length / live.length,
+      ms500: closeToStored.filter((ms) => ms <= 500).length / live.length,
+      ownMs100: (after.within100Ms - before.within100Ms) / counted,
+      ownMs500: (after.within500Ms - before.within500Ms) / counted,
+    },
+    ingester: { cpuPercent, maxRssMb },
+  };
+}
+
+function keyOf({ symbol, openTime }: StoredRow): string {
+  return `${symbol} ${openTime}`;
+}
+
+function textOf(report: Report): string {
+  const { candles, startMs, closeToStoredMs, sentToStoredMs, within, ingester } = report;
+  const ms = (value: number): string => `${value.toFixed(1)} ms`;
+  const percent = (value: number): string => `${(value * 100).toFixed(1)} %`;
+  const spread = ({ p50, p99, max }: Percentiles): string =>
+    `p50 ${ms(p50)}, p99 ${ms(p99)}, max ${ms(max)}`;
+  return `${[
+    `${report.symbols} symbols × 1s for ${report.seconds} s (${availableParallelism()} cores, Node.js ${process.version})`,
+    `start → first live candle stored   empty folder ${ms(startMs.emptyFolder)}, existing data ${ms(startMs.existingData)}`,
+    `candles                            ${candles.exchange} of the exchange: ${candles.lost} lost, ${candles.extra} extra, ${candles.wrong} wrong; ${candles.byStream} by stream, ${candles.byRest} by REST; ${candles.perSecond.toFixed(1)} a second`,
+    `close → stored                     ${spread(closeToStoredMs)}`,
+    `closing frame sent → stored        ${spread(sentToStoredMs)} (the simulator sends it 2 to 300 ms after the close)`,
+    `close → stored within 100 ms       ${percent(within.ms100)}; by the program's own metric ${percent(within.ownMs100)}`,
+    `close → stored within 500 ms       ${percent(within.ms500)}; by the program's own metric ${percent(within.ownMs500)}`,
+    `ingester                           ${ingester.cpuPercent.toFixed(1)} % of a core, at most ${ingester.maxRssMb.toFixed(0)} MB`,
+  ].join("\n")}\n`;
+}
+
+const dataDir = await mkdtemp(join(tmpdir(), "black-trade-bench-"));
+try {
+  // The server's own user has to reach it when this runs as root.
+  await chmod(dataDir, 0o755);
+  const report = await measure(dataDir);
+  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : textOf(report));
+} finally {
+  await Promise.all(programs.map(stop));
+  await rm(dataDir, { recursive: true, force: true });
+}
