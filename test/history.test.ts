@@ -1,0 +1,297 @@
+import assert from "node:assert/strict";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+import { systemClock } from "../src/clock.ts";
+import { WeightBudget } from "../src/core/budget.ts";
+import { ExchangeTime } from "../src/core/exchange-time.ts";
+import { countOpenTimes } from "../src/core/timeframe.ts";
+import {
+  createBinanceArchive,
+  createBinanceRest,
+  planArchive,
+} from "../src/exchanges/binance/index.ts";
+import { History } from "../src/ingest/history.ts";
+import {
+  type Market,
+  RecordedMarket,
+  readRecordedFiles,
+  SeededMarket,
+  type Simulator,
+  seededSymbols,
+  startSimulator,
+} from "../src/simulator/index.ts";
+import { startEmbedded } from "../src/store/embedded.ts";
+import { openStore, type Store } from "../src/store/index.ts";
+import { binanceSeries, compareWithMarket } from "./support/live-stack.ts";
+import { withDatabase } from "./support/postgres.ts";
+import { Program, runProgram } from "./support/program.ts";
+import { needsSharedData, sharedDataFolder } from "./support/shared-data.ts";
+
+const KILLS = Number(process.env.CRASH_KILLS ?? 4);
+const DAY = 86_400_000;
+const NONE = new AbortController().signal;
+
+interface Tools {
+  readonly simulator: Simulator;
+  readonly history: History;
+  readonly now: () => number;
+}
+
+/** The history use case on real adapters, with the exchange's clock at `startAt`. */
+async function withHistoryAt<T>(
+  store: Store,
+  market: Market,
+  startAt: number,
+  act: (tools: Tools) => Promise<T>,
+): Promise<T> {
+  const simulator = await startSimulator({ market, clock: systemClock, startAt });
+  try {
+    const exchangeTime = new ExchangeTime();
+    const budget = new WeightBudget(6_000);
+    const record = (): void => undefined;
+    const shared = { clock: systemClock, exchangeTime, budget, random: Math.random, record };
+    const rest = createBinanceRest({
+      ...shared,
+      baseUrl: simulator.url,
+      onHold: async () => undefined,
+    });
+    const archive = createBinanceArchive({
+      ...shared,
+      baseUrl: simulator.url,
+      tempFolder: tmpdir(),
+    });
+    await rest.syncTime(NONE);
+    const history = new History({
+      ...shared,
+      history: rest,
+      archive: { plan: planArchive, open: archive.open.bind(archive) as never },
+      store,
+      isTrading: () => true,
+    });
+    return await act({ simulator, history, now: () => exchangeTime.now(systemClock.monotonic()) });
+  } finally {
+    await simulator.close();
+  }
+}
+
+describe("history from archives and REST", () => {
+  test("a backfill over dirty archives ends equal to the exchange, and a second one asks for nothing", async (t) => {
+    await withDatabase(async ({ url }) => {
+      const store = await openStore({ url });
+      const listedAt = Date.UTC(2025, 8, 20, 3);
+      const market = new SeededMarket({
+        symbols: seededSymbols(["BTCUSDT", "NXSBTC"]),
+        listedAt,
+        outages: [{ from: Date.UTC(2025, 9, 12, 3, 7), to: Date.UTC(2025, 9, 12, 5, 31) }],
+      });
+      const startAt = Date.UTC(2025, 10, 20, 12, 30);
+      try {
+        await withHistoryAt(store, market, startAt, async ({ simulator, history, now }) => {
+          const day = Date.UTC(2025, 9, 17);
+          simulator.faults.set({ kind: "archiveMismatch", count: 3 });
+          simulator.faults.set({
+            kind: "archiveDirt",
+            dirt: "missingDay",
+            day: new Date(day).toISOString().slice(0, 10),
+          } as never);
+          const wanted = ["BTCUSDT", "NXSBTC"].flatMap((symbol) =>
+            (["1m", "1h"] as const).map((timeframe) => ({
+              series: binanceSeries(symbol, timeframe),
+              range: { from: Date.UTC(2025, 8, 15), to: now() },
+            })),
+          );
+          const gaps = await history.findGaps(wanted, true);
+          const summary = await history.fill(gaps, NONE);
+          let candles = 0;
+          for (const { series, range } of wanted) {
+            const until = Date.UTC(2025, 10, 20, 12, 29);
+            const { candles: count, ...differences } = await compareWithMarket(
+              store,
+              market,
+              series,
+              {
+                from: range.from,
+                until,
+              },
+            );
+            assert.deepEqual(differences, { lost: [], extra: [], wrong: [] });
+            candles += count;
+            const ledger = await store.gaps(series);
+            const before = ledger.find(({ reason }) => reason === "before-listing");
+            assert.equal(before?.state, "confirmed");
+            const none = ledger.filter(({ reason }) => reason === "exchange-had-none");
+            const missing = none.reduce(
+              (sum, gap) => sum + countOpenTimes(series.timeframe, gap.range),
+              0,
+            );
+            assert.equal(
+              missing,
+              series.timeframe === "1m" ? 144 : 1,
+              `${series.symbol} ${series.timeframe}`,
+            );
+          }
+          assert.ok(summary.files.ok + summary.files.mismatch > 20);
+          assert.ok(summary.files.mismatch > 0, "the wrong checksum was not noticed");
+          t.diagnostic(`${candles} candles equal; files ${JSON.stringify(summary.files)}`);
+
+          const { requests } = simulator.journal.counts();
+          const again = await history.findGaps(wanted, true);
+          assert.deepEqual(again, []);
+          assert.deepEqual(simulator.journal.counts().requests, requests);
+          assert.deepEqual(simulator.journal.counts().violations, {});
+        });
+      } finally {
+        await store.close();
+      }
+    });
+  });
+
+  test(
+    "real outages end as confirmed, with the right edges, and are not asked for for ever",
+    needsSharedData(),
+    async (t) => {
+      await withDatabase(async ({ url }) => {
+        const store = await openStore({ url });
+        const files = [
+          "gaps/2021-04/BTC_USDT-1m.json.gz",
+          "gaps/2021-04/XRP_USDT-1m.json.gz",
+          "gaps/2021-04/NXS_BTC-1m.json.gz",
+          "archive12/BTCUSDT_1h_2021-2026.csv.gz",
+          "archive12/BTCUSDT_4h_2021-2026.csv.gz",
+          "archive12/BTCUSDT_1d_2021-2026.csv.gz",
+        ].map((file) => join(sharedDataFolder() ?? "", file));
+        const market = new RecordedMarket({ series: await readRecordedFiles(files) });
+        const wanted = (
+          [
+            ["BTCUSDT", "1m", Date.UTC(2021, 3, 21), Date.UTC(2021, 4, 20), 284],
+            ["XRPUSDT", "1m", Date.UTC(2021, 3, 21), Date.UTC(2021, 4, 20), 283],
+            ["NXSBTC", "1m", Date.UTC(2021, 3, 11), Date.UTC(2021, 4, 20), 434],
+            ["BTCUSDT", "1h", Date.UTC(2021, 0, 1), Date.UTC(2026, 5, 30), 14],
+            ["BTCUSDT", "4h", Date.UTC(2021, 0, 1), Date.UTC(2026, 5, 30), 0],
+            ["BTCUSDT", "1d", Date.UTC(2021, 0, 1), Date.UTC(2026, 5, 30), 0],
+          ] as const
+        ).map(([symbol, timeframe, from, to, missing]) => ({
+          series: binanceSeries(symbol, timeframe),
+          range: { from, to },
+          missing,
+        }));
+        const startAt = Date.UTC(2026, 5, 30, 2);
+        try {
+          const asked: number[] = [];
+          // The first pass asks, the second one comes too early, the third an hour later, the fourth has nothing to do.
+          for (const hours of [0, 0.5, 1.1, 30]) {
+            await withHistoryAt(
+              store,
+              market,
+              startAt + hours * 3_600_000,
+              async ({ simulator, history }) => {
+                const gaps = await history.findGaps(wanted, true);
+                await history.fill(gaps, NONE);
+                asked.push(simulator.journal.counts().requests["/api/v3/klines 200"] ?? 0);
+              },
+            );
+          }
+          for (const { series, range, missing } of wanted) {
+            const ledger = await store.gaps(series);
+            const none = ledger.filter(({ reason }) => reason === "exchange-had-none");
+            assert.ok(none.every(({ state }) => state === "confirmed"));
+            assert.equal(
+              none.reduce((sum, gap) => sum + countOpenTimes(series.timeframe, gap.range), 0),
+              missing,
+            );
+            const { candles, ...differences } = await compareWithMarket(store, market, series, {
+              from: range.from,
+              until: range.to,
+            });
+            assert.deepEqual(differences, { lost: [], extra: [], wrong: [] });
+            t.diagnostic(
+              `${series.symbol} ${series.timeframe}: ${candles} equal, ${missing} confirmed missing in ${none.length} gaps`,
+            );
+          }
+          assert.equal(asked[1], 0, "asked again before the hour was over");
+          assert.equal(asked[3], 0, "a confirmed gap was asked for again");
+          t.diagnostic(`klines requests of the four passes: ${asked.join(", ")}`);
+        } finally {
+          await store.close();
+        }
+      });
+    },
+  );
+
+  test(`a backfill killed ${KILLS} times at random moments ends with the same table`, {
+    timeout: 240_000,
+  }, async (t) => {
+    const market = new SeededMarket({
+      symbols: seededSymbols(["BTCUSDT", "ETHUSDT"]),
+      listedAt: Date.now() - 100 * DAY,
+    });
+    const simulator = await startSimulator({ market, clock: systemClock });
+    const dataDir = await mkdtemp(join(tmpdir(), "bt-history-"));
+    await chmod(dataDir, 0o755);
+    const env = {
+      DATA_DIR: dataDir,
+      BINANCE_REST_URL: simulator.url,
+      BINANCE_WS_URL: simulator.wsUrl,
+      BINANCE_ARCHIVE_URL: simulator.url,
+    };
+    const args = [
+      "backfill",
+      "--symbols",
+      "BTCUSDT,ETHUSDT",
+      "--timeframes",
+      "1m",
+      "--days",
+      "60",
+      "--json",
+    ];
+    try {
+      let killed = 0;
+      for (let kill = 0; kill < KILLS; kill += 1) {
+        const program = new Program(args, env);
+        await wait(1_500 + Math.random() * 2_500);
+        if (program.child.exitCode === null) killed += 1;
+        program.kill("SIGKILL");
+        await program.ended();
+      }
+      const last = await runProgram(args, env);
+      assert.equal(last.status, 0, last.stderr);
+      const archives = (): number =>
+        Object.entries(simulator.journal.counts().requests)
+          .filter(([path]) => path.includes("/data/"))
+          .reduce((sum, [, count]) => sum + count, 0);
+      const before = archives();
+      const again = await runProgram(args, env);
+      assert.equal(again.status, 0, again.stderr);
+      assert.equal(archives(), before, "a whole table was fetched again");
+
+      const embedded = await startEmbedded({ dataDir });
+      const store = await openStore({ url: embedded.urlOf("black_trade"), access: "read" });
+      try {
+        let candles = 0;
+        for (const symbol of ["BTCUSDT", "ETHUSDT"]) {
+          const until = simulator.now() - 5 * 60_000;
+          const from = until - 59 * DAY;
+          const result = await compareWithMarket(store, market, binanceSeries(symbol, "1m"), {
+            from,
+            until,
+          });
+          assert.deepEqual(
+            { ...result, candles: 0 },
+            { candles: 0, lost: [], extra: [], wrong: [] },
+          );
+          candles += result.candles;
+        }
+        t.diagnostic(`${killed} kills, ${candles} candles equal, 0 lost, 0 extra, 0 wrong`);
+      } finally {
+        await store.close();
+        await embedded.release();
+      }
+    } finally {
+      await simulator.close();
+      await rm(dataDir, { recursive: true, force: true });
+    }
+  });
+});
