@@ -121,7 +121,7 @@ const WIDE =
 const NARROW = /[\p{Mn}\p{Me}\p{Cf}]/u;
 
 /** A text as lines of at most so many columns, broken between words; all but the first are indented. */
-export function wrapped(text: string, columns: number, indent = ""): string[] {
+export function wrapped(text: string, columns: number, indent: string): string[] {
   const lines: string[] = [];
   let line = "";
   for (const word of text.split(" ")) {

@@ -67,7 +67,10 @@ Exit status: 0 every series is active (or halted by the exchange), 3 some are no
           const view = await read();
           if (options.json) output.result(JSON.stringify(statusDocument(view)));
           else if (options.watch && output.isTerminal) {
-            screen.draw(statusLines(output, view), [paint(output, "dim", "Ctrl-C ends this view")]);
+            screen.draw(statusLines(output, view), [
+              "",
+              paint(output, "dim", "Ctrl-C ends this view"),
+            ]);
           } else {
             for (const line of statusLines(output, view)) output.result(line);
             if (options.watch) output.result("");
@@ -147,7 +150,7 @@ function reasonLines(output: Output, series: readonly SeriesView[]): string[] {
       "",
       paint(output, TONE_OF[word], first),
       ...rest,
-      ...wrapped(`  ${who}`, output.columns - 1, "  ").map((line) => paint(output, "dim", line)),
+      ...wrapped(who, output.columns - 3, "").map((line) => paint(output, "dim", `  ${line}`)),
     ];
   });
 }

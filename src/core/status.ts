@@ -113,6 +113,12 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
   }
   const dueNext = openTimeAt(timeframe, run.now - LATENESS_MS);
   if (facts.next < dueNext) return status(...behind(facts, run, facts.next));
+  if (facts.openGapCount > 0 && facts.isCatchingUp) {
+    return status(
+      "backfilling",
+      `older history is being loaded: ${facts.openGapCount} stretches left`,
+    );
+  }
   if (facts.openGapCount > 0) {
     return status(
       "gap",

@@ -2,6 +2,7 @@ import { CloseClock, type DueFetch, STREAM_GRACE_MS } from "../core/close-clock.
 import { BlackTradeError, messageOf } from "../core/errors.ts";
 import type { Recorder } from "../core/events.ts";
 import type { ExchangeTime } from "../core/exchange-time.ts";
+import { type Gap, notFetchedGap } from "../core/gaps.ts";
 import type {
   ArchiveSource,
   Clock,
@@ -50,8 +51,10 @@ const LIVE_LANES = 16;
 const BULK_LANES = 4;
 /** A series further behind than one full answer of REST goes to the slow lanes. */
 const BULK_CANDLES = 1_000;
+/** A series further behind than so many requests are worth is left to the archive. */
+const ARCHIVE_CANDLES = 20_000;
 /** Gaps asked for at once, and how often the ledger is looked at. */
-const HEAL_BATCH = 8;
+const HEAL_BATCH = 4;
 const HEAL_INTERVAL_MS = 5_000;
 /** The newest candles are compared with the calendar so often; all of history by `fill-gaps`. */
 const AUDIT_MS = 10 * 60_000;
@@ -75,6 +78,7 @@ export class Live {
   readonly #tick = new Wakeup();
   readonly #misses = new Map<string, number>();
   readonly #catchingUp = new Set<string>();
+  readonly #backfilling = new Set<string>();
   /** What goes wrong, by series; the fault of one request says nothing about the others. */
   readonly #problems = new Map<string, string>();
   /** Why no stream carries a series, and since when (exchange time) one does. */
@@ -98,6 +102,7 @@ export class Live {
 
   /** Ingests until `signal` is aborted. */
   async run(signal: AbortSignal): Promise<void> {
+    for (const series of this.#series) this.#leaveToArchive(series);
     await Promise.all([
       this.#follow(signal),
       this.#keepTime(signal),
@@ -117,7 +122,8 @@ export class Live {
         series,
         mode: this.#options.live === undefined ? "polling" : "websocket",
         isStreamed,
-        isCatchingUp: this.#catchingUp.has(key) || this.#isFarBehind(series),
+        isCatchingUp:
+          this.#catchingUp.has(key) || this.#backfilling.has(key) || this.#isFarBehind(series),
         ...(problem === undefined ? {} : { problem }),
       };
     });
@@ -207,6 +213,21 @@ export class Live {
     return behindMs / nominalMs(series.timeframe) > BULK_CANDLES;
   }
 
+  /**
+   * What is very far behind is entered into the ledger and filled from there, by archive where there is one; live candles
+   * need not wait for it.
+   */
+  #leaveToArchive(series: Series): void {
+    if (this.#options.archive === undefined) return;
+    const next = this.#closeClock.nextOf(series);
+    const edge = shiftOpenTime(series.timeframe, this.#now(), -BULK_CANDLES);
+    const range = { from: next, to: edge };
+    if (countOpenTimes(series.timeframe, range) < ARCHIVE_CANDLES) return;
+    if (!this.#options.writer.explain(notFetchedGap(series, range, this.#now()))) return;
+    this.#closeClock.explained(series, range);
+    this.#backfilling.add(seriesKey(series));
+  }
+
   #takeLane(fetch: DueFetch, now: number): boolean {
     const lane = this.#isBulk(fetch, now) ? "bulk" : "live";
     if (this.#lanes[lane] >= (lane === "bulk" ? BULK_LANES : LIVE_LANES)) return false;
@@ -249,6 +270,18 @@ export class Live {
         this.#catchingUp.delete(key);
       }
       this.#tick.wake();
+    }
+  }
+
+  async #healOne(gap: Gap, signal: AbortSignal): Promise<void> {
+    try {
+      await fillGap(this.#fillOptions(), gap, "heal", signal);
+      if (gap.reason === "not-fetched") this.#backfilling.delete(seriesKey(gap.series));
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof BlackTradeError)) throw error;
+      const { code, message } = error;
+      this.#options.record({ kind: "fetchFailed", series: gap.series, code, reason: message });
     }
   }
 
@@ -347,19 +380,13 @@ export class Live {
 
   /** Asks again for what the ledger says is missing, in its own time. */
   async #heal(signal: AbortSignal): Promise<void> {
-    const { clock, gaps, record, heldUntil } = this.#options;
+    const { clock, gaps, heldUntil } = this.#options;
     while (!signal.aborted) {
       try {
         await clock.sleep(HEAL_INTERVAL_MS, signal);
         if (this.#now() < heldUntil()) continue;
-        for (const gap of await gaps.due(this.#series, this.#now(), HEAL_BATCH)) {
-          await fillGap(this.#fillOptions(), gap, "heal", signal).catch((error) => {
-            if (signal.aborted) return;
-            const code = error instanceof BlackTradeError ? error.code : "E_SOURCE_UNREACHABLE";
-            record({ kind: "fetchFailed", series: gap.series, code, reason: messageOf(error) });
-          });
-          if (this.#now() < heldUntil()) break;
-        }
+        const due = await gaps.due(this.#series, this.#now(), HEAL_BATCH);
+        await Promise.all(due.map((gap) => this.#healOne(gap, signal)));
       } catch (error) {
         // The database is away: the writer says so; the ledger waits.
         if (!(error instanceof BlackTradeError) && !signal.aborted) throw error;

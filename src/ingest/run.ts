@@ -81,7 +81,10 @@ export async function ingest(options: IngestOptions, signal: AbortSignal): Promi
     await obeyStoredBan(options);
     return await new Run(options).run(signal);
   } finally {
-    await store.end();
+    // A database that is gone cannot be told; what ended the run must not be hidden by that.
+    await store.end().catch((error: unknown) => {
+      record({ kind: "troubled", what: "stop", code: "E_DB_FAILED", reason: messageOf(error) });
+    });
   }
 }
 
@@ -278,7 +281,8 @@ class Run {
         await act();
       } catch (error) {
         if (signal.aborted) return;
-        if (!(error instanceof BlackTradeError)) throw error;
+        // Another ingester has taken the database over: two must not go on.
+        if (!(error instanceof BlackTradeError) || error.code === "E_DB_BUSY") throw error;
         record({ kind: "troubled", what, code: error.code, reason: error.message });
       }
     }
