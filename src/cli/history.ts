@@ -12,6 +12,7 @@ import {
   type Wanted,
 } from "../ingest/history.ts";
 import { configOf, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
+import { knownOutageOf } from "./known-outage.ts";
 import { type Cell, duration, instant, type Output, tableLines } from "./output.ts";
 import { grouped, ProgressLine } from "./progress.ts";
 import { parseTime } from "./time-argument.ts";
@@ -222,9 +223,15 @@ function estimateMs({
 }
 
 function gapLines(output: Output, gaps: readonly Gap[]): string[] {
-  const rows = gaps.slice(0, SHOWN_GAPS).map((gap) => gapCells(gap));
+  const shown = gaps.slice(0, SHOWN_GAPS);
+  const known = shown.map(({ series, range }) => knownOutageOf(series, range));
+  const isAnyKnown = known.some((text) => text !== undefined);
+  const rows = shown.map((gap, index) =>
+    isAnyKnown ? [...gapCells(gap), { text: known[index] ?? "" }] : gapCells(gap),
+  );
+  const headings = isAnyKnown ? [...GAP_HEADINGS, "KNOWN"] : GAP_HEADINGS;
   const more = gaps.length > SHOWN_GAPS ? [`… and ${gaps.length - SHOWN_GAPS} more`] : [];
-  return gaps.length === 0 ? [] : [...tableLines(output, GAP_HEADINGS, rows), ...more];
+  return gaps.length === 0 ? [] : [...tableLines(output, headings, rows), ...more];
 }
 
 const GAP_HEADINGS = ["SERIES", "FROM", "TO", "CANDLES", "STATE", "REASON"];
@@ -271,6 +278,7 @@ function gapDocument({ series, range, reason, state, nextTryTime, emptyAnswers }
     state,
     emptyAnswers,
     nextTryTime,
+    knownOutage: knownOutageOf(series, range) ?? null,
   };
 }
 

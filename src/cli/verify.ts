@@ -11,6 +11,7 @@ import { dueEnd } from "../ingest/history.ts";
 import { type Reread, sampleRanges, type Verification, verify } from "../ingest/verify.ts";
 import type { Store } from "../store/index.ts";
 import { configOf, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
+import { knownOutageOf } from "./known-outage.ts";
 import { instant, type Output, paint, type Tone, tableLines } from "./output.ts";
 import { grouped } from "./progress.ts";
 import { parseTime } from "./time-argument.ts";
@@ -206,7 +207,7 @@ function show(
         isClean: isClean(repaired?.after ?? result),
         candleCount: result.candleCount,
         certificates: (repaired?.after ?? result).certificates,
-        findings: result.findings,
+        findings: result.findings.map(findingDocument),
         ...(repaired === undefined
           ? {}
           : {
@@ -214,7 +215,7 @@ function show(
                 askedCount: repaired.askedCount,
                 revisedCount: repaired.revisedCount,
                 storedCount: repaired.storedCount,
-                findingsAfter: repaired.after.findings,
+                findingsAfter: repaired.after.findings.map(findingDocument),
               },
             }),
       }),
@@ -249,7 +250,7 @@ function findingLines(output: Output, findings: readonly Finding[], isListed: bo
         { text: instant(one.openTime) },
         { text: one.severity, tone: TONES[one.severity] },
         { text: `${one.check}/${one.what}` },
-        { text: `${one.evidence}${differencesText(one)}` },
+        { text: `${one.evidence}${differencesText(one)}${outageText(one)}` },
       ]);
     return tableLines(output, ["SERIES", "OPENS", "SEVERITY", "CHECK", "EVIDENCE"], rows);
   }
@@ -277,6 +278,16 @@ function differencesText({ differences }: Finding): string {
     ({ field, actual, expected }) => `${field} ${actual} ≠ ${expected}`,
   );
   return parts.length === 0 ? "" : `: ${parts.join(", ")}`;
+}
+
+function outageText({ check, series, range }: Finding): string {
+  const known = check === "gaps" ? knownOutageOf(series, range) : undefined;
+  return known === undefined ? "" : `; ${known}`;
+}
+
+function findingDocument(finding: Finding): object {
+  if (finding.check !== "gaps") return finding;
+  return { ...finding, knownOutage: knownOutageOf(finding.series, finding.range) ?? null };
 }
 
 function certificateLines(output: Output, certificates: readonly Certificate[]): string[] {
