@@ -82,12 +82,6 @@ Its market, its database and its settings are its own: neither .env nor the envi
       const simulator = await startSimulator({ market: new SeededMarket(), clock: systemClock });
       let shown = Promise.resolve();
       try {
-        if (forMs !== undefined) {
-          systemClock.sleep(forMs, signal).then(
-            () => ended.abort(),
-            () => undefined,
-          );
-        }
         const logLines: string[] = [];
         const isDrawn = output.isTerminal && !options.json;
         const summary = await runIngest(demoConfig(options, { dataDir, ...simulator }), {
@@ -100,6 +94,12 @@ Its market, its database and its settings are its own: neither .env nor the envi
             if (logLines.length > SHOWN_LOG_LINES) logLines.shift();
           },
           whileRunning: (running) => {
+            if (forMs !== undefined) {
+              systemClock.sleep(forMs, signal).then(
+                () => ended.abort(),
+                () => undefined,
+              );
+            }
             const look = { dataDir, isDrawn, isJson: options.json === true, logLines };
             shown = show(output, running, look, signal);
             return shown;

@@ -1,0 +1,374 @@
+import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { fork, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { systemClock } from "../src/clock.ts";
+import { type Candle, DECIMAL_FIELDS } from "../src/core/candle.ts";
+import { manySymbols, SeededMarket, seededSymbols, startSimulator } from "../src/simulator/index.ts";
+import { Database, startEmbedded } from "../src/store/index.ts";
+import { Program } from "../test/support/program.ts";
+
+/**
+ * Backfill from an empty folder: `--days` of 1m for one symbol, then `--many-days` of 1m for `--many` symbols, by the real
+ * program into the embedded PostgreSQL, then every candle compared with the exchange's. It is done twice: the first time
+ * the simulator makes its candles while it is asked (`cold`); the second time it has them and the archive's files in memory
+ * (`warm`), so that what is timed is the program. Simulator, program and PostgreSQL share the cores of this machine.
+ * Run: `npm run bench:history -- [--days 60] [--many 10] [--many-days 10] [--full] [--json]`; `--full` = 365, 50, 30.
+ */
+const { values: options } = parseArgs({
+  options: {
+    days: { type: "string", default: "60" },
+    many: { type: "string", default: "10" },
+    "many-days": { type: "string", default: "10" },
+    full: { type: "boolean", default: false },
+    json: { type: "boolean", default: false },
+    /** Internal: be the exchange. */
+    exchange: { type: "boolean", default: false },
+  },
+});
+const DAY_MS = 86_400_000;
+const BUSY = "BTCUSDT";
+/** What the exchange's clock says at first: monthly files to October, daily ones after. */
+const START = Date.UTC(2025, 10, 26, 12, 30);
+const DAYS = options.full ? 365 : Number(options.days);
+const MANY = options.full ? 50 : Number(options.many);
+const MANY_DAYS = options.full ? 30 : Number(options["many-days"]);
+const MANY_NAMES = manySymbols(MANY).map(({ symbol }) => symbol);
+/** Pieces in which the table is compared with the exchange. */
+const COMPARED_MS = 30 * DAY_MS;
+/** Of Linux, by getconf CLK_TCK. */
+const TICKS_PER_SECOND = 100;
+const RSS_POLL_MS = 50;
+
+/** How one `backfill` went. */
+interface Run {
+  readonly name: string;
+  readonly simulator: "cold" | "warm";
+  readonly exitStatus: number | null;
+  readonly candles: number;
+  readonly seconds: number;
+  readonly candlesPerSecond: number;
+  /** Of the time of filling, the part in which a transaction was under way. */
+  readonly databaseShare: number;
+  readonly maxRssMb: number;
+  /** CPU time as a share of the elapsed time of the process: parsing, checking, sending; and of the simulator. */
+  readonly cpu: { readonly program: number; readonly exchange: number };
+  readonly files: Readonly<Record<string, number>>;
+  /** Of REST; archive files have no weight. */
+  readonly requests: number;
+}
+
+interface Report {
+  readonly runs: readonly Run[];
+  readonly maxWeightPerMinute: number;
+  readonly violations: Readonly<Record<string, number>>;
+  readonly compared: {
+    readonly exchange: number;
+    readonly lost: number;
+    readonly extra: number;
+    readonly wrong: number;
+  };
+}
+
+interface Exchange {
+  readonly url: string;
+  /** The archive, with its files kept in memory. */
+  readonly archiveUrl: string;
+  readonly process: ChildProcess;
+}
+
+/** The child: simulator with room for every candle, and its archive behind a memory. */
+async function beExchange(): Promise<void> {
+  const symbols = [...seededSymbols([BUSY]), ...manySymbols(MANY)];
+  // Hours of minutes for the busiest of them; what is not asked for takes no room.
+  const cachedHours = symbols.length * (Math.max(DAYS, MANY_DAYS) + 2) * 24;
+  const market = new SeededMarket({ symbols, cachedHours });
+  const simulator = await startSimulator({ market, clock: systemClock, startAt: START });
+  const files = new Map<string, { readonly status: number; readonly body: Buffer }>();
+  const answer = async ({ url = "/" }: IncomingMessage, response: ServerResponse) => {
+    const known = files.get(url);
+    const fetched = known === undefined ? await fetch(`${simulator.url}${url}`) : undefined;
+    const file = known ?? {
+      status: fetched?.status ?? 500,
+      body: Buffer.from((await fetched?.arrayBuffer()) ?? []),
+    };
+    if (file.status === 200) files.set(url, file);
+    response.writeHead(file.status, { "Content-Length": file.body.length });
+    response.end(file.body);
+  };
+  const archive = createServer((request, response) => {
+    answer(request, response).catch(() => response.destroy());
+  });
+  archive.listen(0, "127.0.0.1");
+  await once(archive, "listening");
+  const { port } = archive.address() as AddressInfo;
+  process.send?.({ url: simulator.url, archiveUrl: `http://127.0.0.1:${port}` });
+  await once(process, "disconnect");
+  archive.closeAllConnections();
+  archive.close();
+  await simulator.close();
+}
+
+async function startExchange(): Promise<Exchange> {
+  const child = fork(fileURLToPath(import.meta.url), [
+    "--exchange",
+    ...["--days", String(DAYS), "--many", String(MANY), "--many-days", String(MANY_DAYS)],
+  ]);
+  const [urls] = (await once(child, "message")) as [Omit<Exchange, "process">];
+  return { ...urls, process: child };
+}
+
+interface Counts {
+  readonly requests: Readonly<Record<string, number>>;
+  readonly maxWeightPerMinute: number;
+  readonly violations: Readonly<Record<string, number>>;
+}
+
+async function countsOf({ url }: Exchange): Promise<Counts> {
+  const journal = (await (await fetch(`${url}/sim/journal`)).json()) as { counts: Counts };
+  return journal.counts;
+}
+
+function restRequests({ requests }: Counts): number {
+  return Object.entries(requests)
+    .filter(([path]) => path.startsWith("/api"))
+    .reduce((sum, [, count]) => sum + count, 0);
+}
+
+interface Usage {
+  readonly cpuSeconds: number;
+  readonly maxRssMb: number;
+}
+
+/** What the kernel knows of a process. @returns undefined when it has ended */
+async function usageOf(pid = 0): Promise<Usage | undefined> {
+  try {
+    const status = await readFile(`/proc/${pid}/status`, "utf8");
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+    const peak = /^VmHWM:\s+(\d+) kB$/m.exec(status);
+    if (peak === null) return undefined;
+    // After the name, which may hold anything: state is field 3, user and system time are 14 and 15.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const ticks = Number(fields[11]) + Number(fields[12]);
+    return { cpuSeconds: ticks / TICKS_PER_SECOND, maxRssMb: Number(peak[1]) / 1_024 };
+  } catch {
+    return undefined;
+  }
+}
+
+interface Backfilled {
+  readonly summary: {
+    readonly storedCount: number;
+    readonly elapsedMs: number;
+    readonly databaseMs: number;
+    readonly files: Readonly<Record<string, number>>;
+  };
+}
+
+async function backfill(
+  exchange: Exchange,
+  dataDir: string,
+  part: { readonly name: string; readonly symbols: readonly string[]; readonly days: number },
+  simulator: Run["simulator"],
+): Promise<Run> {
+  const before = await countsOf(exchange);
+  const exchangeBefore = await usageOf(exchange.process.pid);
+  const began = performance.now();
+  const program = new Program(
+    [
+      "backfill",
+      ...["--symbols", part.symbols.join(","), "--timeframes", "1m"],
+      ...["--days", String(part.days), "--json"],
+    ],
+    {
+      DATA_DIR: dataDir,
+      BINANCE_REST_URL: exchange.url,
+      BINANCE_ARCHIVE_URL: exchange.archiveUrl,
+      LOG_LEVEL: "warn",
+    },
+  );
+  let usage: Usage = { cpuSeconds: 0, maxRssMb: 0 };
+  let isRunning = true;
+  const polling = (async () => {
+    while (isRunning) {
+      usage = (await usageOf(program.child.pid)) ?? usage;
+      await sleep(RSS_POLL_MS);
+    }
+  })();
+  const { status, stdout, stderr } = await program.ended();
+  const wholeSeconds = (performance.now() - began) / 1_000;
+  isRunning = false;
+  await polling;
+  if (stdout === "") throw new Error(`backfill ended with ${status}:\n${stderr}`);
+  const { summary } = JSON.parse(stdout) as Backfilled;
+  const exchangeAfter = await usageOf(exchange.process.pid);
+  const exchangeCpu = (exchangeAfter?.cpuSeconds ?? 0) - (exchangeBefore?.cpuSeconds ?? 0);
+  return {
+    name: part.name,
+    simulator,
+    exitStatus: status,
+    candles: summary.storedCount,
+    seconds: summary.elapsedMs / 1_000,
+    candlesPerSecond: summary.storedCount / (summary.elapsedMs / 1_000),
+    databaseShare: summary.databaseMs / summary.elapsedMs,
+    maxRssMb: usage.maxRssMb,
+    cpu: { program: usage.cpuSeconds / wholeSeconds, exchange: exchangeCpu / wholeSeconds },
+    files: summary.files,
+    requests: restRequests(await countsOf(exchange)) - restRequests(before),
+  };
+}
+
+type StoredRow = Candle & { readonly cutMs: string };
+
+const STORED = `
+  select
+    candle_epoch_ms(c.open_time) as "openTime", c.trade_count as "tradeCount", c.open, c.high, c.low, c.close, c.volume,
+    c.quote_volume as "quoteVolume", c.taker_buy_volume as "takerBuyVolume",
+    c.taker_buy_quote_volume as "takerBuyQuoteVolume"
+  from candles c join series s on s.id = c.series_id
+  where s.symbol = $1 and s.timeframe = '1m' and c.open_time >= candle_time($2) and c.open_time < candle_time($3)`;
+
+function textOfCandle(candle: Candle): string {
+  return [candle.tradeCount, ...DECIMAL_FIELDS.map((field) => candle[field])].join(" ");
+}
+
+/** Every candle of the exchange between the first and the last that were asked for, and every row of the table. */
+async function compare(
+  exchange: Exchange,
+  database: Database,
+  symbol: string,
+  range: { readonly from: number; readonly to: number },
+): Promise<Report["compared"]> {
+  const query = new URLSearchParams({
+    symbol,
+    interval: "1m",
+    from: String(range.from),
+    to: String(range.to),
+  });
+  const answer = await (await fetch(`${exchange.url}/sim/truth?${query}`)).text();
+  const truth = new Map<number, string>();
+  for (const line of answer.split("\n")) {
+    if (line === "") continue;
+    const candle = JSON.parse(line) as Candle;
+    truth.set(candle.openTime, textOfCandle(candle));
+  }
+  const rows = await database.run<StoredRow>({
+    text: STORED,
+    values: [symbol, range.from, range.to],
+  });
+  const known = rows.filter(({ openTime }) => truth.has(openTime));
+  return {
+    exchange: truth.size,
+    lost: truth.size - known.length,
+    extra: rows.length - known.length,
+    wrong: known.filter((row) => truth.get(row.openTime) !== textOfCandle(row)).length,
+  };
+}
+
+/** @param end open time of the first candle that may have been too young */
+async function compareAll(
+  exchange: Exchange,
+  dataDir: string,
+  end: number,
+): Promise<Report["compared"]> {
+  const embedded = await startEmbedded({ dataDir });
+  const database = new Database({ url: embedded.urlOf("black_trade"), deadlineMs: 300_000 });
+  const sum = { exchange: 0, lost: 0, extra: 0, wrong: 0 };
+  const parts = [
+    { symbol: BUSY, days: DAYS },
+    ...MANY_NAMES.map((symbol) => ({ symbol, days: MANY_DAYS })),
+  ];
+  try {
+    for (const { symbol, days } of parts) {
+      // `--days` counts from the moment of the run, which was after the start of the clock.
+      const from = await firstOpenTime(database, symbol);
+      const drift = from - (START - days * DAY_MS);
+      if (drift < -60_000 || drift > Date.now() - began) sum.lost += 1;
+      for (let at = from; at < end; at += COMPARED_MS) {
+        const part = await compare(exchange, database, symbol, {
+          from: at,
+          to: Math.min(end, at + COMPARED_MS),
+        });
+        for (const key of ["exchange", "lost", "extra", "wrong"] as const) sum[key] += part[key];
+      }
+    }
+    return sum;
+  } finally {
+    await database.close();
+    await embedded.release();
+  }
+}
+
+async function firstOpenTime(database: Database, symbol: string): Promise<number> {
+  const [row] = await database.run<{ first: number | null }>({
+    text: `
+      select candle_epoch_ms(min(c.open_time)) as first
+      from candles c join series s on s.id = c.series_id where s.symbol = $1`,
+    values: [symbol],
+  });
+  return row?.first ?? 0;
+}
+
+async function inFolder<T>(act: (dataDir: string) => Promise<T>): Promise<T> {
+  const dataDir = await mkdtemp(join(tmpdir(), "black-trade-bench-"));
+  try {
+    // The server's own user has to reach it when this runs as root.
+    await chmod(dataDir, 0o755);
+    return await act(dataDir);
+  } finally {
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+const began = Date.now();
+
+async function measure(): Promise<Report> {
+  const exchange = await startExchange();
+  const parts = [
+    { name: `${DAYS} days of 1m, 1 symbol`, symbols: [BUSY], days: DAYS },
+    { name: `${MANY_DAYS} days of 1m, ${MANY} symbols`, symbols: MANY_NAMES, days: MANY_DAYS },
+  ];
+  const runs: Run[] = [];
+  try {
+    for (const state of ["cold", "warm"] as const) {
+      const compared = await inFolder(async (dataDir) => {
+        for (const part of parts) runs.push(await backfill(exchange, dataDir, part, state));
+        // The first command's end of due candles: later ones were asked for by the second only.
+        return state === "warm" ? compareAll(exchange, dataDir, START) : undefined;
+      });
+      if (compared === undefined) continue;
+      const { maxWeightPerMinute, violations } = await countsOf(exchange);
+      return { runs, maxWeightPerMinute, violations, compared };
+    }
+    throw new Error("nothing was measured");
+  } finally {
+    exchange.process.disconnect();
+    await once(exchange.process, "exit");
+  }
+}
+
+function textOf({ runs, maxWeightPerMinute, violations, compared }: Report): string {
+  const percent = (value: number): string => `${(value * 100).toFixed(0)} %`;
+  return `${[
+    `backfill (${availableParallelism()} cores for simulator, program and PostgreSQL together; Node.js ${process.version})`,
+    ...runs.flatMap((run) => [
+      `${run.name}, simulator ${run.simulator}: ${run.candles} candles in ${run.seconds.toFixed(1)} s = ${run.candlesPerSecond.toFixed(0)}/s, exit ${run.exitStatus}`,
+      `  time in the database ${percent(run.databaseShare)}, rest ${percent(1 - run.databaseShare)}; CPU of a core: program ${percent(run.cpu.program)}, simulator ${percent(run.cpu.exchange)}`,
+      `  peak RSS ${run.maxRssMb.toFixed(0)} MB; files ${JSON.stringify(run.files)}; ${run.requests} requests of REST`,
+    ]),
+    `most weight in a minute ${maxWeightPerMinute} of 6000, violations ${JSON.stringify(violations)}`,
+    `table against exchange: ${compared.exchange} candles, ${compared.lost} lost, ${compared.extra} extra, ${compared.wrong} wrong`,
+  ].join("\n")}\n`;
+}
+
+if (options.exchange) await beExchange();
+else {
+  const report = await measure();
+  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : textOf(report));
+}
