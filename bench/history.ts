@@ -1,3 +1,5 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -6,10 +8,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { fork, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { systemClock } from "../src/clock.ts";
 import { type Candle, DECIMAL_FIELDS } from "../src/core/candle.ts";
+import { SETTLE_MS } from "../src/core/finality.ts";
+import { openTimeAt } from "../src/core/timeframe.ts";
 import { manySymbols, SeededMarket, seededSymbols, startSimulator } from "../src/simulator/index.ts";
 import { Database, startEmbedded } from "../src/store/index.ts";
 import { Program } from "../test/support/program.ts";
@@ -32,6 +34,7 @@ const { values: options } = parseArgs({
     exchange: { type: "boolean", default: false },
   },
 });
+const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 const BUSY = "BTCUSDT";
 /** What the exchange's clock says at first: monthly files to October, daily ones after. */
@@ -94,10 +97,8 @@ async function beExchange(): Promise<void> {
   const answer = async ({ url = "/" }: IncomingMessage, response: ServerResponse) => {
     const known = files.get(url);
     const fetched = known === undefined ? await fetch(`${simulator.url}${url}`) : undefined;
-    const file = known ?? {
-      status: fetched?.status ?? 500,
-      body: Buffer.from((await fetched?.arrayBuffer()) ?? []),
-    };
+    const body = Buffer.from((await fetched?.arrayBuffer()) ?? new ArrayBuffer());
+    const file = known ?? { status: fetched?.status ?? 500, body };
     if (file.status === 200) files.set(url, file);
     response.writeHead(file.status, { "Content-Length": file.body.length });
     response.end(file.body);
@@ -224,8 +225,6 @@ async function backfill(
   };
 }
 
-type StoredRow = Candle & { readonly cutMs: string };
-
 const STORED = `
   select
     candle_epoch_ms(c.open_time) as "openTime", c.trade_count as "tradeCount", c.open, c.high, c.low, c.close, c.volume,
@@ -234,11 +233,15 @@ const STORED = `
   from candles c join series s on s.id = c.series_id
   where s.symbol = $1 and s.timeframe = '1m' and c.open_time >= candle_time($2) and c.open_time < candle_time($3)`;
 
+const ENDS = `
+  select candle_epoch_ms(min(c.open_time)) as first, candle_epoch_ms(max(c.open_time)) as last
+  from candles c join series s on s.id = c.series_id where s.symbol = $1`;
+
 function textOfCandle(candle: Candle): string {
   return [candle.tradeCount, ...DECIMAL_FIELDS.map((field) => candle[field])].join(" ");
 }
 
-/** Every candle of the exchange between the first and the last that were asked for, and every row of the table. */
+/** Every candle of the exchange in a range, and every row of the table. */
 async function compare(
   exchange: Exchange,
   database: Database,
@@ -258,7 +261,7 @@ async function compare(
     const candle = JSON.parse(line) as Candle;
     truth.set(candle.openTime, textOfCandle(candle));
   }
-  const rows = await database.run<StoredRow>({
+  const rows = await database.run<Candle>({
     text: STORED,
     values: [symbol, range.from, range.to],
   });
@@ -271,12 +274,8 @@ async function compare(
   };
 }
 
-/** @param end open time of the first candle that may have been too young */
-async function compareAll(
-  exchange: Exchange,
-  dataDir: string,
-  end: number,
-): Promise<Report["compared"]> {
+/** Both ends of every series, and every candle between them. @throws {Error} when an end is not where it ought to be */
+async function compareAll(exchange: Exchange, dataDir: string): Promise<Report["compared"]> {
   const embedded = await startEmbedded({ dataDir });
   const database = new Database({ url: embedded.urlOf("black_trade"), deadlineMs: 300_000 });
   const sum = { exchange: 0, lost: 0, extra: 0, wrong: 0 };
@@ -286,11 +285,20 @@ async function compareAll(
   ];
   try {
     for (const { symbol, days } of parts) {
-      // `--days` counts from the moment of the run, which was after the start of the clock.
-      const from = await firstOpenTime(database, symbol);
-      const drift = from - (START - days * DAY_MS);
-      if (drift < -60_000 || drift > Date.now() - began) sum.lost += 1;
-      for (let at = from; at < end; at += COMPARED_MS) {
+      const [ends] = await database.run<{ first: number; last: number }>({
+        text: ENDS,
+        values: [symbol],
+      });
+      const { first = 0, last = 0 } = ends ?? {};
+      // `--days` counts from the moment of the command, some time after the exchange's clock began.
+      const earliest = START - days * DAY_MS - MINUTE_MS;
+      const isWhole =
+        first > earliest &&
+        first <= earliest + MINUTE_MS + (Date.now() - began) &&
+        last >= openTimeAt("1m", START - SETTLE_MS) - MINUTE_MS;
+      if (!isWhole) throw new Error(`${symbol}: stored from ${first} to ${last}`);
+      const end = last + MINUTE_MS;
+      for (let at = first; at < end; at += COMPARED_MS) {
         const part = await compare(exchange, database, symbol, {
           from: at,
           to: Math.min(end, at + COMPARED_MS),
@@ -303,16 +311,6 @@ async function compareAll(
     await database.close();
     await embedded.release();
   }
-}
-
-async function firstOpenTime(database: Database, symbol: string): Promise<number> {
-  const [row] = await database.run<{ first: number | null }>({
-    text: `
-      select candle_epoch_ms(min(c.open_time)) as first
-      from candles c join series s on s.id = c.series_id where s.symbol = $1`,
-    values: [symbol],
-  });
-  return row?.first ?? 0;
 }
 
 async function inFolder<T>(act: (dataDir: string) => Promise<T>): Promise<T> {
@@ -339,8 +337,7 @@ async function measure(): Promise<Report> {
     for (const state of ["cold", "warm"] as const) {
       const compared = await inFolder(async (dataDir) => {
         for (const part of parts) runs.push(await backfill(exchange, dataDir, part, state));
-        // The first command's end of due candles: later ones were asked for by the second only.
-        return state === "warm" ? compareAll(exchange, dataDir, START) : undefined;
+        return state === "warm" ? compareAll(exchange, dataDir) : undefined;
       });
       if (compared === undefined) continue;
       const { maxWeightPerMinute, violations } = await countsOf(exchange);

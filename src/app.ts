@@ -324,8 +324,11 @@ async function exchangeParts(config: Config, store: Store, record: (event: Inges
   const exchangeTime = new ExchangeTime();
   const budget = new WeightBudget(WEIGHT_PER_MINUTE);
   const shared = { clock: systemClock, exchangeTime, random: Math.random, record };
-  const onHold = (ban: Ban): Promise<void> =>
-    store.save(ban, ban.untilTime - exchangeTime.now(systemClock.monotonic()));
+  const onHold = (ban: Ban): Promise<void> => {
+    const { isKnown } = exchangeTime;
+    const now = isKnown ? exchangeTime.now(systemClock.monotonic()) : systemClock.now();
+    return store.save(ban, ban.untilTime - now);
+  };
   const archiveHold = await store.load(ARCHIVE_HOLD);
   const tempFolder = join(config.dataDir, "tmp");
   await mkdir(tempFolder, { recursive: true });

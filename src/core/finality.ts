@@ -34,6 +34,9 @@ export const SETTLE_MS = 60_000;
  */
 export const LONE_ROW_CLOSED_MS = 30_000;
 
+/** A row with no row after it may be a replica that is stuck in mid-candle: it takes longer to be believed for good. */
+export const LONE_ROW_SETTLED_MS = 10 * 60_000;
+
 /** A closed candle with the road and the exchange time (epoch ms) at which this version of it was seen. */
 export interface VersionedCandle extends SeriesCandle {
   readonly source: Source;
@@ -138,7 +141,8 @@ export function judgeRows(
     // A successor proves a close only when the close is also past by exchange time: it may be a row from the future.
     if (askedTime < endTime) forming.push(row);
     else if (!hasSuccessor && askedTime < endTime + LONE_ROW_CLOSED_MS) forming.push(row);
-    else if (askedTime < cellEnd + SETTLE_MS) early.push(row);
+    else if (askedTime < cellEnd + (hasSuccessor ? SETTLE_MS : LONE_ROW_SETTLED_MS))
+      early.push(row);
     else settled.push(row);
   });
   return { settled, early, forming };

@@ -10,6 +10,7 @@ import type { Recorder } from "../core/events.ts";
 import { judgeRows } from "../core/finality.ts";
 import { absentGaps } from "../core/gaps.ts";
 import type { HistoryPage, HistorySource } from "../core/ports.ts";
+import { subtractRanges } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
 import { cellOf, countOpenTimes, nextOpenTime, openTimeAt } from "../core/timeframe.ts";
 import type { Intake } from "./intake.ts";
@@ -100,7 +101,11 @@ export async function catchUp(
 
   /** What lies before the newest row of the answer, was asked for and did not come, the exchange does not have. */
   async function explainHoles(page: HistoryPage, end: number): Promise<void> {
-    const holes = closeClock.missingIn(series, { from: page.range.from, to: end });
+    // A row that was served and could be neither stored nor noted is not absent: it is asked for again.
+    const served = page.rows.map((row) => cellOf(series.timeframe, row.openTime));
+    const holes = closeClock
+      .missingIn(series, { from: page.range.from, to: end })
+      .flatMap((hole) => subtractRanges(hole, served));
     if (holes.length === 0) return;
     const listed = await firstOpenTime(series, signal);
     for (const gap of holes.flatMap((hole) => absentGaps(series, hole, page.askedTime, listed))) {

@@ -2,7 +2,7 @@ import type { Recorder } from "../core/events.ts";
 import { judgeRows, SETTLE_MS } from "../core/finality.ts";
 import type { ConfirmStore, HistorySource } from "../core/ports.ts";
 import type { Series } from "../core/series.ts";
-import { cellOf, openTimeAt, shiftOpenTime } from "../core/timeframe.ts";
+import { cellOf, nextOpenTime, openTimeAt, shiftOpenTime } from "../core/timeframe.ts";
 import type { Intake } from "./intake.ts";
 import type { Writer } from "./writer.ts";
 
@@ -61,10 +61,13 @@ export async function confirmPage(
     const reach = shiftOpenTime(timeframe, first, PAGE_CANDLES);
     const to = Math.min(reach, cellOf(timeframe, last).to);
     const wanted = new Set(openTimes.filter((openTime) => openTime < to));
-    for await (const page of history.candles(series, { from: first, to }, signal, "bulk")) {
+    // One cell more, so that the last wanted row has a successor that proves it.
+    const asked = { from: first, to: nextOpenTime(timeframe, to) };
+    for await (const page of history.candles(series, asked, signal, "bulk")) {
       await writer.room(signal);
       const { settled } = judgeRows(timeframe, page.rows, page.askedTime);
       for (const row of settled) {
+        if (row.openTime >= to) continue;
         wanted.delete(row.openTime);
         intake.take(series, row, page.source, page.askedTime);
       }

@@ -99,6 +99,7 @@ async function readFile(
   }
   await writer.flushed(signal);
   onFile?.(file, content);
+  refused.push(...writer.refusedCells(file.series));
   return subtractRanges(file.range, [...content.report().absent, ...refused]);
 }
 

@@ -1,11 +1,12 @@
 import type { RequestPriority } from "../core/budget.ts";
+import type { Candle } from "../core/candle.ts";
 import type { Recorder } from "../core/events.ts";
 import { judgeRows, SETTLE_MS } from "../core/finality.ts";
 import { afterAnswer, afterRefusal, type Gap, knownAbsence, shedGap } from "../core/gaps.ts";
 import type { GapStore, HistorySource } from "../core/ports.ts";
 import { isEmptyRange, subtractRanges, type TimeRange } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
-import { cellOf, shiftOpenTime } from "../core/timeframe.ts";
+import { cellOf, nextOpenTime, shiftOpenTime } from "../core/timeframe.ts";
 import type { Intake } from "./intake.ts";
 import type { Writer } from "./writer.ts";
 
@@ -74,10 +75,16 @@ async function askPart(
   const present: TimeRange[] = [];
   const left: Gap[] = [];
   let askedTime = Number.MAX_SAFE_INTEGER;
-  for await (const page of history.candles(series, range, signal, priority)) {
+  // One cell more, so that the last wanted row has a successor that proves it.
+  const asked = { from: range.from, to: nextOpenTime(series.timeframe, range.to) };
+  for await (const page of history.candles(series, asked, signal, priority)) {
     await writer.room(signal);
     askedTime = Math.min(askedTime, page.askedTime);
-    const { settled, early, forming } = judgeRows(series.timeframe, page.rows, page.askedTime);
+    const judged = judgeRows(series.timeframe, page.rows, page.askedTime);
+    const isWanted = ({ openTime }: Candle): boolean => openTime < range.to;
+    const [settled, early, forming] = [judged.settled, judged.early, judged.forming].map((rows) =>
+      rows.filter(isWanted),
+    ) as [Candle[], Candle[], Candle[]];
     for (const [source, rows] of [
       [page.source, settled],
       ["rest-early", early],
@@ -110,7 +117,9 @@ async function askPart(
   const { firstOpenTime, isTrading } = await lifetime(series, signal);
   const lastSeen = present.at(-1)?.to ?? range.from;
   for (const hole of missing) {
-    const isTail = !isTrading && hole.to === range.to && hole.from >= lastSeen;
+    // Nothing but the present lies behind it: what is missing inside history is asked for twice like everything else.
+    const isAtPresent = nextOpenTime(series.timeframe, hole.to) + SETTLE_MS * 2 > askedTime;
+    const isTail = !isTrading && isAtPresent && hole.to === range.to && hole.from >= lastSeen;
     const known = knownAbsence(gap, hole, askedTime, firstOpenTime, isTail);
     left.push(
       ...known,

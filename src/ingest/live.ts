@@ -16,12 +16,13 @@ import type {
   StatusStore,
   Watermark,
 } from "../core/ports.ts";
+import { intersectRanges } from "../core/range.ts";
 import { type Series, seriesKey } from "../core/series.ts";
 import { countOpenTimes, nextOpenTime, nominalMs, shiftOpenTime } from "../core/timeframe.ts";
 import { catchUp } from "./catch-up.ts";
 import { confirmPage, isConfirmationDue } from "./confirm.ts";
 import { detectGaps } from "./detect.ts";
-import { type FillOptions, fillGap } from "./fill.ts";
+import { type FillOptions, fillGap, MIN_ARCHIVE_CANDLES } from "./fill.ts";
 import { Intake } from "./intake.ts";
 import { Wakeup } from "./wakeup.ts";
 import type { Writer } from "./writer.ts";
@@ -47,19 +48,22 @@ export interface LiveOptions {
 }
 
 /** Fetches under way at once: candles that are due now, and series that are far behind. */
-const LIVE_LANES = 16;
-const BULK_LANES = 4;
+const LANES = { live: 16, bulk: 4 } as const;
+type Lane = keyof typeof LANES;
 /** A series further behind than one full answer of REST goes to the slow lanes. */
 const BULK_CANDLES = 1_000;
 /** A series further behind than so many requests are worth is left to the archive. */
 const ARCHIVE_CANDLES = 20_000;
 /** Gaps asked for at once, and how often the ledger is looked at. */
-const HEAL_BATCH = 4;
+const HEAL_LANES = 4;
+const MIN_HEAL_PAUSE_MS = 60_000;
+const MAX_HEAL_PAUSE_MS = 60 * 60_000;
 const HEAL_INTERVAL_MS = 5_000;
 /** The newest candles are compared with the calendar so often; all of history by `fill-gaps`. */
 const AUDIT_MS = 10 * 60_000;
 const AUDIT_CANDLES = 2_000;
 const CONFIRM_MS = 30_000;
+const CONFIRM_RETRY_MS = 10 * 60_000;
 /** The close clock is looked at no more often than this, and no less often than that. */
 const MIN_TICK_MS = 50;
 const MAX_TICK_MS = 1_000;
@@ -88,6 +92,11 @@ export class Live {
   readonly #closedByStream = new Map<string, number>();
   readonly #missedByStream = new Map<string, number>();
   readonly #firstOpenTimes = new Map<string, Promise<number | undefined>>();
+  readonly #notConfirmedBefore = new Map<string, number>();
+  /** Gaps being filled, and how often each that keeps failing has failed. */
+  readonly #healing = new Map<string, Gap>();
+  readonly #healFailures = new Map<string, number>();
+  readonly #failure = Promise.withResolvers<never>();
   readonly #lanes = { live: 0, bulk: 0 };
 
   constructor(options: LiveOptions) {
@@ -103,11 +112,15 @@ export class Live {
   /** Ingests until `signal` is aborted. */
   async run(signal: AbortSignal): Promise<void> {
     for (const series of this.#series) this.#leaveToArchive(series);
+    await Promise.race([this.#failure.promise, this.#all(signal)]);
+  }
+
+  async #all(signal: AbortSignal): Promise<void> {
     await Promise.all([
       this.#follow(signal),
       this.#keepTime(signal),
       this.#heal(signal),
-      this.#every(AUDIT_MS, signal, () => this.#audit()),
+      this.#every(AUDIT_MS, signal, () => this.#audit(signal)),
       this.#every(CONFIRM_MS, signal, () => this.#confirm(signal)),
     ]);
   }
@@ -117,7 +130,8 @@ export class Live {
     return this.#series.map((series) => {
       const isStreamed = this.#closeClock.isStreamed(series);
       const key = seriesKey(series);
-      const problem = this.#problems.get(key) ?? this.#linkProblems.get(key);
+      const problem =
+        this.#options.writer.problem ?? this.#problems.get(key) ?? this.#linkProblems.get(key);
       return {
         series,
         mode: this.#options.live === undefined ? "polling" : "websocket",
@@ -176,21 +190,34 @@ export class Live {
   #closed(series: Series, openTime: number): void {
     const key = seriesKey(series);
     this.#misses.delete(key);
-    this.#closedByStream.set(key, openTime);
+    this.#problems.delete(key);
+    this.#closedByStream.set(key, Math.max(openTime, this.#closedByStream.get(key) ?? 0));
     if (!this.#closeClock.isStreamed(series)) this.#linkUp(series);
   }
 
   /** The close clock's loop: asks REST for what is due. */
   async #keepTime(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
+    let scannedAt = Number.NEGATIVE_INFINITY;
     while (!signal.aborted) {
+      // A scan looks at every series: many wakes in a row share one.
+      const restMs = scannedAt + MIN_TICK_MS - clock.monotonic();
+      if (restMs > 0) await clock.sleep(restMs, signal).catch(() => undefined);
+      scannedAt = clock.monotonic();
       const now = this.#now();
       let waitMs = MAX_TICK_MS;
       if (now < this.#options.heldUntil()) {
         waitMs = Math.min(waitMs, this.#options.heldUntil() - now);
       } else {
-        const due = this.#closeClock.takeDue(now, (fetch) => this.#takeLane(fetch, now));
-        for (const fetch of due) void this.#fetch(fetch, signal);
+        const lanes = new Map<DueFetch, Lane>();
+        const due = this.#closeClock.takeDue(now, (fetch) => {
+          const lane = this.#isBulk(fetch, now) ? "bulk" : "live";
+          if (this.#lanes[lane] >= LANES[lane]) return false;
+          this.#lanes[lane] += 1;
+          lanes.set(fetch, lane);
+          return true;
+        });
+        for (const fetch of due) void this.#fetch(fetch, lanes.get(fetch) ?? "live", signal);
         const nextDue = this.#closeClock.nextDueTime();
         if (nextDue !== undefined) waitMs = Math.min(waitMs, nextDue - now);
       }
@@ -228,18 +255,11 @@ export class Live {
     this.#backfilling.add(seriesKey(series));
   }
 
-  #takeLane(fetch: DueFetch, now: number): boolean {
-    const lane = this.#isBulk(fetch, now) ? "bulk" : "live";
-    if (this.#lanes[lane] >= (lane === "bulk" ? BULK_LANES : LIVE_LANES)) return false;
-    this.#lanes[lane] += 1;
-    return true;
-  }
-
-  async #fetch(fetch: DueFetch, signal: AbortSignal): Promise<void> {
+  async #fetch(fetch: DueFetch, lane: Lane, signal: AbortSignal): Promise<void> {
     const { record } = this.#options;
     const { series } = fetch;
     const key = seriesKey(series);
-    const isBulk = this.#isBulk(fetch, this.#now());
+    const isBulk = lane === "bulk";
     if (isBulk && fetch.cause !== "settle") this.#catchingUp.add(key);
     try {
       const { tradedOpenTimes, isDone } = await catchUp(
@@ -265,7 +285,7 @@ export class Live {
         record({ kind: "fetchFailed", series, code, reason: messageOf(error) });
       }
     } finally {
-      this.#lanes[isBulk ? "bulk" : "live"] -= 1;
+      this.#lanes[lane] -= 1;
       if (nextOpenTime(series.timeframe, this.#closeClock.nextOf(series)) > this.#now()) {
         this.#catchingUp.delete(key);
       }
@@ -273,23 +293,12 @@ export class Live {
     }
   }
 
-  async #healOne(gap: Gap, signal: AbortSignal): Promise<void> {
-    try {
-      await fillGap(this.#fillOptions(), gap, "heal", signal);
-      if (gap.reason === "not-fetched") this.#backfilling.delete(seriesKey(gap.series));
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof BlackTradeError)) throw error;
-      const { code, message } = error;
-      this.#options.record({ kind: "fetchFailed", series: gap.series, code, reason: message });
-    }
-  }
-
   /** Looks by the calendar for holes that nobody noticed: a crash between two writes, rows deleted by hand. */
-  async #audit(): Promise<void> {
+  async #audit(signal: AbortSignal): Promise<void> {
     const { store, gaps, record } = this.#options;
     const { series: facts } = await store.facts();
     for (const { series, wantedFrom, next, isConfigured } of facts) {
+      signal.throwIfAborted();
       if (!isConfigured || wantedFrom === undefined || next === undefined) continue;
       const from = Math.max(wantedFrom, shiftOpenTime(series.timeframe, next, -AUDIT_CANDLES));
       const { unknown } = await detectGaps(store, series, { from, to: next }, this.#now());
@@ -310,8 +319,23 @@ export class Live {
       const from = confirmedTo ?? wantedFrom;
       if (!isConfigured || from === undefined || this.#now() < heldUntil()) continue;
       if (!isConfirmationDue(series, from, this.#now())) continue;
+      signal.throwIfAborted();
+      const key = seriesKey(series);
+      if (this.#now() < (this.#notConfirmedBefore.get(key) ?? 0)) continue;
       const options = { ...this.#options, intake: this.#intake, exchangeNow: () => this.#now() };
-      await confirmPage(options, series, from, signal);
+      try {
+        await confirmPage(options, series, from, signal);
+      } catch (error) {
+        // What the exchange refuses for one series must not keep the others waiting.
+        if (!(error instanceof BlackTradeError) || error.code.startsWith("E_DB")) throw error;
+        this.#notConfirmedBefore.set(key, this.#now() + CONFIRM_RETRY_MS);
+        this.#options.record({
+          kind: "fetchFailed",
+          series,
+          code: error.code,
+          reason: error.message,
+        });
+      }
     }
   }
 
@@ -378,15 +402,21 @@ export class Live {
     live.resubscribe([series]);
   }
 
-  /** Asks again for what the ledger says is missing, in its own time. */
+  /** Asks again for what the ledger says is missing, in its own time; several gaps at once, large ones never all. */
   async #heal(signal: AbortSignal): Promise<void> {
     const { clock, gaps, heldUntil } = this.#options;
     while (!signal.aborted) {
       try {
         await clock.sleep(HEAL_INTERVAL_MS, signal);
-        if (this.#now() < heldUntil()) continue;
-        const due = await gaps.due(this.#series, this.#now(), HEAL_BATCH);
-        await Promise.all(due.map((gap) => this.#healOne(gap, signal)));
+        if (this.#now() < heldUntil() || this.#healing.size >= HEAL_LANES) continue;
+        const due = await gaps.due(this.#series, this.#now(), HEAL_LANES * 4);
+        for (const gap of due) {
+          const large = [...this.#healing.values()].filter(isLarge).length;
+          if (this.#healing.size >= HEAL_LANES) break;
+          if (this.#isHealing(gap) || (isLarge(gap) && large >= HEAL_LANES - 1)) continue;
+          this.#healing.set(gapKey(gap), gap);
+          void this.#healOne(gap, signal).catch((error) => this.#failure.reject(error));
+        }
       } catch (error) {
         // The database is away: the writer says so; the ledger waits.
         if (!(error instanceof BlackTradeError) && !signal.aborted) throw error;
@@ -394,7 +424,66 @@ export class Live {
     }
   }
 
+  async #healOne(gap: Gap, signal: AbortSignal): Promise<void> {
+    const { record, heldUntil } = this.#options;
+    const key = gapKey(gap);
+    try {
+      await fillGap(this.#fillOptions(), gap, "heal", signal);
+      this.#healFailures.delete(seriesKey(gap.series));
+      if (gap.reason === "not-fetched") this.#backfilling.delete(seriesKey(gap.series));
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof BlackTradeError)) throw error;
+      const { code, message } = error;
+      record({ kind: "fetchFailed", series: gap.series, code, reason: message });
+      // A hold is everybody's, and a database that is away is the writer's affair; only this gap's own fault counts.
+      if (code.startsWith("E_SOURCE") && this.#now() >= heldUntil()) await this.#putOff(gap);
+    } finally {
+      this.#healing.delete(key);
+    }
+  }
+
+  /** True for an entry that is what is left of one being filled. */
+  #isHealing({ series, range }: Gap): boolean {
+    return [...this.#healing.values()].some(
+      (active) =>
+        seriesKey(active.series) === seriesKey(series) &&
+        intersectRanges(active.range, range) !== undefined,
+    );
+  }
+
+  /** A gap that keeps failing is asked for ever more rarely, so that it does not stand in the way of the others. */
+  async #putOff({ series, range }: Gap): Promise<void> {
+    const { gaps, store } = this.#options;
+    const failures = (this.#healFailures.get(seriesKey(series)) ?? 0) + 1;
+    this.#healFailures.set(seriesKey(series), failures);
+    const pauseMs = Math.min(
+      MAX_HEAL_PAUSE_MS,
+      MIN_HEAL_PAUSE_MS * 2 ** Math.min(failures - 1, 10),
+    );
+    const nextTryTime = this.#now() + pauseMs;
+    try {
+      for (const entry of await store.gaps(series)) {
+        const isPart = intersectRanges(entry.range, range) !== undefined;
+        if (isPart && entry.nextTryTime < nextTryTime) {
+          await gaps.replace(entry, [{ ...entry, nextTryTime }]);
+        }
+      }
+    } catch (error) {
+      // The database is away: the entry comes again at once, and fails again at the database.
+      if (!(error instanceof BlackTradeError)) throw error;
+    }
+  }
+
   #now(): number {
     return this.#options.exchangeTime.now(this.#options.clock.monotonic());
   }
+}
+
+function gapKey({ series, range }: Gap): string {
+  return `${seriesKey(series)}@${range.from}`;
+}
+
+function isLarge({ series, range }: Gap): boolean {
+  return countOpenTimes(series.timeframe, range) >= MIN_ARCHIVE_CANDLES;
 }

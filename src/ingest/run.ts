@@ -66,6 +66,10 @@ const TIME_SYNC_MS = 60_000;
 const MARKETS_REFRESH_MS = 10 * 60_000;
 /** How long a stop may spend on writing what waits. */
 const DRAIN_MS = 10_000;
+/** A hold may become shorter in the eyes of a better clock: it is looked at again. */
+const MAX_HOLD_SLEEP_MS = 60_000;
+/** The two clocks of this machine part by more when it slept, or when its wall clock was set. */
+const CLOCK_JUMP_MS = 2_000;
 const START_RETRY = { baseMs: 1_000, capMs: 30_000 };
 
 /**
@@ -116,6 +120,10 @@ class Run {
   #halted = new Map<string, string>();
   readonly #reported = new Map<string, string>();
   readonly #told = new Map<string, SeriesStatus>();
+  /** Wall clock minus monotonic clock, at the last look. */
+  #clockGap: number | undefined;
+  /** True from a sleep of this machine until the exchange has said its time again. */
+  #isTimeDoubtful = false;
 
   constructor(options: IngestOptions) {
     this.#options = options;
@@ -135,7 +143,11 @@ class Run {
     const parts = [
       this.#ingest(all),
       this.#writer.run(all),
-      this.#every("status report", HEARTBEAT_MS / 2, all, () => this.#report()),
+      this.#every("clocks", HEARTBEAT_MS / 4, all, () => this.#watchClocks(all)),
+      this.#every("status report", HEARTBEAT_MS / 2, all, async () => {
+        await this.#shareBan();
+        await this.#report();
+      }),
     ];
     try {
       await Promise.all(parts);
@@ -157,13 +169,12 @@ class Run {
     if (markets === undefined) return;
     this.#takeMarkets(markets);
     const now = this.#now() ?? 0;
-    const watermarks = await store.want(
-      series.map((one) => ({
-        series: one,
-        wantedFrom: openTimeAt(one.timeframe, now - historyMs(one.timeframe)),
-      })),
-      now,
-    );
+    const wanted = series.map((one) => ({
+      series: one,
+      wantedFrom: openTimeAt(one.timeframe, now - historyMs(one.timeframe)),
+    }));
+    const watermarks = await this.#insist(signal, () => store.want(wanted, now));
+    if (watermarks === undefined) return;
     const { live, ...rest } = this.#options;
     this.#live = new Live({
       ...rest,
@@ -190,8 +201,12 @@ class Run {
     const { source, clock, random, record, checkSymbols, budget } = this.#options;
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       try {
-        const heldMs = budget.heldUntil - (this.#now() ?? 0);
-        if (heldMs > 0) await clock.sleep(heldMs, signal);
+        // Before the exchange has said its time, holds are kept by this machine's clock.
+        for (;;) {
+          const heldMs = budget.heldUntil - (this.#now() ?? clock.now());
+          if (heldMs <= 0) break;
+          await clock.sleep(Math.min(heldMs, MAX_HOLD_SLEEP_MS), signal);
+        }
         await this.#syncTime(signal);
         const markets = await source.markets(signal);
         checkSymbols(markets);
@@ -209,9 +224,26 @@ class Run {
     return undefined;
   }
 
+  /** Repeats what the database fails at for a while. @returns undefined when aborted first */
+  async #insist<T>(signal: AbortSignal, act: () => Promise<T>): Promise<T | undefined> {
+    const { clock, random, record } = this.#options;
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      try {
+        return await act();
+      } catch (error) {
+        if (!(error instanceof BlackTradeError) || !error.retryable) throw error;
+        record({ kind: "troubled", what: "start", code: error.code, reason: error.message });
+        const retryMs = START_RETRY.baseMs + backoffDelay(START_RETRY, attempt, random());
+        await clock.sleep(retryMs, signal).catch(() => undefined);
+      }
+    }
+    return undefined;
+  }
+
   async #syncTime(signal: AbortSignal): Promise<void> {
     const { source, exchangeTime, clock, record } = this.#options;
     await source.syncTime(signal);
+    this.#isTimeDoubtful = false;
     record({
       kind: "clockSynced",
       offsetMs: exchangeTime.now(clock.monotonic()) - clock.now(),
@@ -229,6 +261,26 @@ class Run {
         return market.isTrading ? [] : [[symbol, market.status]];
       }),
     );
+  }
+
+  /** A machine that slept does not know how long: the exchange is asked, and until then its time counts as unknown. */
+  async #watchClocks(signal: AbortSignal): Promise<void> {
+    const { clock, budget } = this.#options;
+    const gap = clock.now() - clock.monotonic();
+    const hasJumped =
+      this.#clockGap !== undefined && Math.abs(gap - this.#clockGap) > CLOCK_JUMP_MS;
+    this.#clockGap = gap;
+    if (hasJumped) this.#isTimeDoubtful = true;
+    const now = this.#now();
+    if (this.#isTimeDoubtful && now !== undefined && now >= budget.heldUntil)
+      await this.#syncTime(signal);
+  }
+
+  /** Another process on this address may have met a ban: it holds for all. */
+  async #shareBan(): Promise<void> {
+    const { store, exchange, budget } = this.#options;
+    const ban = await store.load(exchange);
+    if (ban !== undefined) budget.hold(ban.untilTime);
   }
 
   /** Writes what changed, gives a sign of life, and tells what became of the statuses. */
@@ -250,7 +302,8 @@ class Run {
       changed.push(full);
     }
     try {
-      await store.report(changed, this.#now());
+      // A time that this machine slept through must not be told: readers reckon with it.
+      await store.report(changed, this.#isTimeDoubtful ? undefined : this.#now());
     } catch (error) {
       for (const { series: one } of changed) this.#reported.delete(seriesKey(one));
       throw error;

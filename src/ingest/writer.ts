@@ -64,6 +64,7 @@ export class Writer {
   readonly #work = new Wakeup();
   readonly #room = new Wakeup();
   #inFlight = 0;
+  #problem: string | undefined;
   #storedCount = 0;
   /** Exchange time of the start: what closed before it has no latency of ours. */
   #startTime = Number.POSITIVE_INFINITY;
@@ -82,6 +83,11 @@ export class Writer {
   /** Candles that wait or are being written. */
   get size(): number {
     return this.#pending.size + this.#inFlight;
+  }
+
+  /** Why the last write failed, while it is being repeated. */
+  get problem(): string | undefined {
+    return this.#problem;
   }
 
   /** Rows that were new or replaced another since the start. */
@@ -238,6 +244,7 @@ export class Writer {
     const written = batch.map((candle, index): WrittenCandle => {
       const outcome = done.outcomes[index] ?? "quarantined";
       if (outcome === "stored" || outcome === "revised") this.#storedCount += 1;
+      if (outcome !== "quarantined" && this.#refusedCells.size > 0) this.#forgetRefusal(candle);
       const isLive =
         (candle.source === "stream" || candle.source === "rest-early") &&
         candle.candle.closeTime >= this.#startTime;
@@ -277,6 +284,17 @@ export class Writer {
     }
   }
 
+  /** A sound version came after all. */
+  #forgetRefusal({ series, candle }: VersionedCandle): void {
+    const cells = this.#refusedCells.get(seriesKey(series));
+    if (cells === undefined) return;
+    const { from } = cellOf(series.timeframe, candle.openTime);
+    this.#refusedCells.set(
+      seriesKey(series),
+      cells.filter((cell) => cell.from !== from),
+    );
+  }
+
   /** Oldest first, so that nothing waits for ever behind a flood. */
   #takeBatch(): VersionedCandle[] {
     const batch: VersionedCandle[] = [];
@@ -310,6 +328,7 @@ export class Writer {
     for (let attempt = 0; ; attempt += 1) {
       try {
         const result = await write();
+        this.#problem = undefined;
         if (failedAt !== undefined) {
           record({ kind: "writeRecovered", afterMs: clock.monotonic() - failedAt });
         }
@@ -317,6 +336,7 @@ export class Writer {
       } catch (error) {
         failedAt ??= clock.monotonic();
         const retryMs = backoffDelay(RETRY, attempt, random()) + RETRY.baseMs;
+        this.#problem = `candles cannot be written: ${messageOf(error)}`;
         record({
           kind: "writeFailed",
           reason: messageOf(error),
@@ -340,15 +360,27 @@ export class Writer {
     refusals: readonly Refusal[],
   ): void {
     this.#inFlight = 0;
-    for (const candle of batch) {
-      const key = candleKey(candle);
-      const newer = this.#pending.get(key);
-      if (newer === undefined || compareVersions(candle, newer) > 0) this.#pending.set(key, candle);
+    // In front: watermarks have been reckoned with these, so nothing may be written before them.
+    const later = [...this.#pending.entries()];
+    this.#pending.clear();
+    for (const candle of batch) this.#pending.set(candleKey(candle), candle);
+    for (const [key, candle] of later) {
+      const earlier = this.#pending.get(key);
+      if (earlier !== undefined) this.#merge(earlier, candle);
+      if (earlier === undefined || compareVersions(candle, earlier) > 0)
+        this.#pending.set(key, candle);
     }
     for (const { series } of batch) this.#moved.set(seriesKey(series), series);
     for (const { series } of gaps) this.#moved.set(seriesKey(series), series);
     this.#gaps = [...gaps, ...this.#gaps];
     this.#refusals = [...refusals, ...this.#refusals];
+  }
+
+  /** Two waiting versions of one candle become one: the other is finished without a write. */
+  #merge(a: VersionedCandle, b: VersionedCandle): void {
+    const outcome = sameValues(a.candle, b.candle) ? "identical" : "superseded";
+    this.#merged.push({ series: a.series, openTime: a.candle.openTime, outcome });
+    this.#finishedCount += 1;
   }
 
   #enterShed(): void {
