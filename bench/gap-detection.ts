@@ -180,7 +180,9 @@ function textOf(reports: readonly Report[]): string {
   const table = [headings.split(","), ...rows];
   const lines = table.map((cells) =>
     cells
-      .map((cell, column) => cell.padStart(Math.max(...table.map((row) => row[column]?.length ?? 0))))
+      .map((cell, column) =>
+        cell.padStart(Math.max(...table.map((row) => row[column]?.length ?? 0))),
+      )
       .join("  "),
   );
   return `${[

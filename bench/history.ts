@@ -12,7 +12,12 @@ import { systemClock } from "../src/clock.ts";
 import { type Candle, DECIMAL_FIELDS } from "../src/core/candle.ts";
 import { SETTLE_MS } from "../src/core/finality.ts";
 import { openTimeAt } from "../src/core/timeframe.ts";
-import { manySymbols, SeededMarket, seededSymbols, startSimulator } from "../src/simulator/index.ts";
+import {
+  manySymbols,
+  SeededMarket,
+  seededSymbols,
+  startSimulator,
+} from "../src/simulator/index.ts";
 import { Database, startEmbedded } from "../src/store/index.ts";
 import { Program } from "../test/support/program.ts";
 

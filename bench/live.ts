@@ -203,7 +203,7 @@ function valuesOf(candle: Candle): string {
 function percentilesOf(values: readonly number[]): Percentiles {
   const sorted = values.toSorted((a, b) => a - b);
   const at = (share: number): number =>
-    sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+    rounded(sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN, 1);
   return { p50: at(0.5), p99: at(0.99), max: at(1) };
 }
 
@@ -268,7 +268,10 @@ async function measure(dataDir: string): Promise<Report> {
     seconds,
     startMs: {
       emptyFolder: emptyFolderMs,
-      existingData: Math.min(...streamed.map((row) => row.storedTime)) - ingester.startedTime,
+      existingData: rounded(
+        Math.min(...streamed.map((row) => row.storedTime)) - ingester.startedTime,
+        1,
+      ),
     },
     candles: {
       exchange: truth.size,
@@ -277,7 +280,7 @@ async function measure(dataDir: string): Promise<Report> {
       wrong: known.filter((row) => truth.get(keyOf(row)) !== valuesOf(row)).length,
       byStream: live.length,
       byRest: stored.length - live.length,
-      perSecond: stored.length / seconds,
+      perSecond: rounded(stored.length / seconds, 1),
     },
     closeToStoredMs: percentilesOf(closeToStored),
     sentToStoredMs: percentilesOf(
@@ -286,13 +289,17 @@ async function measure(dataDir: string): Promise<Report> {
       }),
     ),
     within: {
-      ms100: closeToStored.filter((ms) => ms <= 100).length / live.length,
-      ms500: closeToStored.filter((ms) => ms <= 500).length / live.length,
-      ownMs100: (after.within100Ms - before.within100Ms) / counted,
-      ownMs500: (after.within500Ms - before.within500Ms) / counted,
+      ms100: rounded(closeToStored.filter((ms) => ms <= 100).length / live.length, 4),
+      ms500: rounded(closeToStored.filter((ms) => ms <= 500).length / live.length, 4),
+      ownMs100: rounded((after.within100Ms - before.within100Ms) / counted, 4),
+      ownMs500: rounded((after.within500Ms - before.within500Ms) / counted, 4),
     },
-    ingester: { cpuPercent, maxRssMb },
+    ingester: { cpuPercent: rounded(cpuPercent, 1), maxRssMb: rounded(maxRssMb, 0) },
   };
+}
+
+function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
 }
 
 function keyOf({ symbol, openTime }: StoredRow): string {

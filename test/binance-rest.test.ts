@@ -262,6 +262,21 @@ test("a time answer that took too long only says how late it is at least", async
   assert.equal(b.exchangeTime.now(clock.monotonic()), NOW + 1_000);
 });
 
+test("a time that was only assumed gives way to an answer that took too long", async (t) => {
+  const clock = virtualClock(NOW);
+  const b = await bench(
+    t,
+    async () => {
+      await clock.advance(6_000);
+      return { body: { serverTime: NOW + 1_000 } };
+    },
+    { clock, isTimeUnknown: true },
+  );
+  b.exchangeTime.seed(NOW + 3_600_000, clock.monotonic());
+  await b.rest.syncTime(b.signal);
+  assert.equal(b.exchangeTime.now(clock.monotonic()), NOW + 1_000);
+});
+
 test("history asks for the time first when nobody knows it", async (t) => {
   const b = await bench(
     t,

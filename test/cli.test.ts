@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -24,7 +24,7 @@ const CANARY = "S3CR3T";
 const TOKEN = `${CANARY}-0123456789-0123456789`;
 const SYMBOLS = ["BTCUSDT", "ETHUSDT"];
 /** Starting a program is nearly all work of the processor; waiting for a candle is none. */
-const AT_ONCE = { concurrency: 3, timeout: 60_000 } as const;
+const AT_ONCE = { concurrency: 3, timeout: 180_000 } as const;
 
 const programs = new Set<Program>();
 const folders = new Set<string>();
@@ -80,7 +80,7 @@ async function newFolder(): Promise<string> {
   return folder;
 }
 
-async function until<T>(what: string, look: () => Promise<T | undefined>, ms = 30_000): Promise<T> {
+async function until<T>(what: string, look: () => Promise<T | undefined>, ms = 60_000): Promise<T> {
   for (const deadline = performance.now() + ms; ; await wait(100)) {
     const found = await look();
     if (found !== undefined) return found;
@@ -110,6 +110,35 @@ async function closedPort(): Promise<number> {
 function newMarket(): SeededMarket {
   const listedAt = Date.now() - 2 * 86_400_000;
   return new SeededMarket({ symbols: seededSymbols(SYMBOLS), listedAt });
+}
+
+/** `status --watch` on a terminal of 60 columns, ended by Ctrl-C. @returns undefined where no terminal is to be had */
+async function watchOnTerminal(
+  env: Env,
+): Promise<{ readonly status: number | null; readonly text: string } | undefined> {
+  const bin = join(import.meta.dirname, "../bin/black-trade.js");
+  const command = `stty cols 60 rows 12; exec '${process.execPath}' '${bin}' status --watch`;
+  const { PATH = "", HOME = "" } = process.env;
+  const child = spawn("script", ["-qefc", command, "/dev/null"], {
+    cwd: "/",
+    env: { PATH, HOME, TERM: "xterm-256color", NODE_COMPILE_CACHE: compiled, ...env },
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  let text = "";
+  child.stdout.setEncoding("utf8").on("data", (part: string) => {
+    text += part;
+  });
+  const ended = once(child, "close").catch(() => undefined);
+  let isOver = false;
+  void ended.then(() => {
+    isOver = true;
+  });
+  await until("a drawing", async () => isOver || text.includes("Ctrl-C") || undefined);
+  if (isOver && !text.includes("\u001b")) return undefined;
+  child.stdin.write("\u0003");
+  await ended;
+  assert.doesNotMatch(text, new RegExp(CANARY, "i"));
+  return { status: child.exitCode, text };
 }
 
 after(async () => {
@@ -536,7 +565,7 @@ describe("with a database", AT_ONCE, () => {
     assert.match(stderr, /Stopped\. [1-9]\d* candles were written/);
   });
 
-  test("ingestion from start to stop, with everything that looks at it meanwhile", async () => {
+  test("ingestion from start to stop, with everything that looks at it meanwhile", async (t) => {
     const own = await createTestDatabase(server, "empty");
     drops.push(own.drop);
     const [, name = ""] = /\/(bt_test_\w+)/.exec(own.url) ?? [];
@@ -612,6 +641,24 @@ describe("with a database", AT_ONCE, () => {
     unread.child.stdout?.destroy();
     const left = await endOf(unread);
     assert.deepEqual([left.status, left.stderr], [0, ""]);
+
+    // On a terminal, with colours and without.
+    for (const more of [{}, { NO_COLOR: "1" }] as const) {
+      const watched = await watchOnTerminal({ ...env, ...more });
+      if (watched === undefined) {
+        t.diagnostic("no `script` here that gives a terminal: not tried on one");
+        break;
+      }
+      assert.equal(watched.status, 130, watched.text);
+      const places = ["\u001b[?1049h", "Ctrl-C ends this view", "\u001b[?1049l"].map((part) =>
+        watched.text.indexOf(part),
+      );
+      assert.ok(
+        places.every((place, index) => place > (places[index - 1] ?? -1)),
+        JSON.stringify(watched.text),
+      );
+      assert.equal(watched.text.includes("\u001b[32mactive"), !("NO_COLOR" in more));
+    }
 
     // Both ways to stop.
     program.kill("SIGINT");

@@ -24,7 +24,7 @@ import {
   startSimulator,
 } from "../src/simulator/index.ts";
 import { startEmbedded } from "../src/store/embedded.ts";
-import { openStore, type Store } from "../src/store/index.ts";
+import { Database, openStore, type Store } from "../src/store/index.ts";
 import { binanceSeries, compareWithMarket } from "./support/live-stack.ts";
 import { withDatabase } from "./support/postgres.ts";
 import { Program, runProgram } from "./support/program.ts";
@@ -74,6 +74,39 @@ async function withHistoryAt<T>(
     return await act({ simulator, history, now: () => exchangeTime.now(systemClock.monotonic()) });
   } finally {
     await simulator.close();
+  }
+}
+
+/** Starts a command again and again and kills it. @returns how often it was still at work */
+async function killAtRandom(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<number> {
+  let killed = 0;
+  for (let kill = 0; kill < KILLS; kill += 1) {
+    const program = new Program(args, env);
+    await wait(1_000 + Math.random() * 2_500);
+    if (program.child.exitCode === null) killed += 1;
+    program.kill("SIGKILL");
+    await program.ended();
+  }
+  return killed;
+}
+
+/** Deletes every third day, and a few minutes of every hour of the others. */
+async function punchHoles(dataDir: string): Promise<void> {
+  const embedded = await startEmbedded({ dataDir });
+  const database = new Database({ url: embedded.urlOf("black_trade") });
+  try {
+    await database.run({
+      text: `
+        delete from candles
+        where extract(doy from open_time)::int % 3 = 0 or extract(minute from open_time) in (7, 8, 31)`,
+      deadlineMs: 60_000,
+    });
+  } finally {
+    await database.close();
+    await embedded.release();
   }
 }
 
@@ -221,7 +254,7 @@ describe("history from archives and REST", () => {
     },
   );
 
-  test(`a backfill killed ${KILLS} times at random moments ends with the same table`, {
+  test(`backfill and fill-gaps, each killed ${KILLS} times at random moments ends with the same table`, {
     timeout: 240_000,
   }, async (t) => {
     const market = new SeededMarket({
@@ -248,14 +281,7 @@ describe("history from archives and REST", () => {
       "--json",
     ];
     try {
-      let killed = 0;
-      for (let kill = 0; kill < KILLS; kill += 1) {
-        const program = new Program(args, env);
-        await wait(1_500 + Math.random() * 2_500);
-        if (program.child.exitCode === null) killed += 1;
-        program.kill("SIGKILL");
-        await program.ended();
-      }
+      const killed = await killAtRandom(args, env);
       const last = await runProgram(args, env);
       assert.equal(last.status, 0, last.stderr);
       const archives = (): number =>
@@ -266,6 +292,12 @@ describe("history from archives and REST", () => {
       const again = await runProgram(args, env);
       assert.equal(again.status, 0, again.stderr);
       assert.equal(archives(), before, "a whole table was fetched again");
+
+      await punchHoles(dataDir);
+      const fill = ["fill-gaps", "--json"];
+      const killedFills = await killAtRandom(fill, env);
+      const filled = await runProgram(fill, env);
+      assert.equal(filled.status, 0, filled.stderr);
 
       const embedded = await startEmbedded({ dataDir });
       const store = await openStore({ url: embedded.urlOf("black_trade"), access: "read" });
@@ -284,7 +316,9 @@ describe("history from archives and REST", () => {
           );
           candles += result.candles;
         }
-        t.diagnostic(`${killed} kills, ${candles} candles equal, 0 lost, 0 extra, 0 wrong`);
+        t.diagnostic(
+          `${killed} kills of backfill, ${killedFills} of fill-gaps, ${candles} candles equal, 0 lost, 0 extra, 0 wrong`,
+        );
       } finally {
         await store.close();
         await embedded.release();

@@ -10,6 +10,7 @@ import {
   type Store,
   type StoreOptions,
 } from "../src/store/index.ts";
+import { INGEST_LOCK } from "../src/store/locks.ts";
 import { candleAt, freshSeries } from "./conformance/store-suite.ts";
 import { type TestDatabase, testSetting, withDatabase } from "./support/postgres.ts";
 import { startPostgresProxy } from "./support/postgres-proxy.ts";
@@ -374,6 +375,38 @@ describe("the ingester's hold on the database", () => {
       );
       await assert.rejects(store.report([], undefined), refusal("E_DB_BUSY", /pid 9 on there/));
       await other.close();
+    });
+  });
+
+  test("a lock that is still held, with no other run begun, is waited for", async () => {
+    await withStore(async ({ store, admin }) => {
+      await store.begin(run, []);
+      // Stands for the run's own old connection behind a pooler: whoever waits has the lock as soon as it is free.
+      const old = await admin.openSession();
+      const taken = old.run({ text: "select pg_advisory_lock($1)", values: [INGEST_LOCK] });
+      await until(async () => (await blockedPids(admin)).length === 1);
+      await admin.run({
+        text: `
+          select pg_terminate_backend(pid) from pg_locks
+          where locktype = 'advisory' and granted
+            and database = (select oid from pg_database where datname = current_database())`,
+      });
+      await taken;
+      let refused: unknown;
+      await until(async () => {
+        refused = await store.report([], undefined).catch((error: unknown) => error);
+        return refused !== undefined;
+      });
+      refusal("E_DB_UNREACHABLE", /the old connection still holds the lock/)(refused);
+      await assert.rejects(store.report([], undefined), { retryable: true });
+      await old.close();
+      await until(() =>
+        store.report([], undefined).then(
+          () => true,
+          () => false,
+        ),
+      );
+      await store.end();
     });
   });
 

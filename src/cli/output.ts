@@ -102,7 +102,8 @@ export function tableLines(
   });
 }
 
-function printable(text: string): string {
+/** A text without controls: a hostile name can neither move the cursor nor forge a line. */
+export function printable(text: string): string {
   return text.replace(UNPRINTABLE, "?");
 }
 

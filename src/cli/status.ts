@@ -13,6 +13,7 @@ import {
   moment,
   type Output,
   paint,
+  printable,
   Screen,
   type Tone,
   tableLines,
@@ -66,13 +67,10 @@ Exit status: 0 every series is active (or halted by the exchange), 3 some are no
         for (;;) {
           const view = await read();
           if (options.json) output.result(JSON.stringify(statusDocument(view)));
-          else if (options.watch && output.isTerminal) {
-            screen.draw(statusLines(output, view), [
-              "",
-              paint(output, "dim", "Ctrl-C ends this view"),
-            ]);
-          } else {
-            for (const line of statusLines(output, view)) output.result(line);
+          else if (options.watch && output.isTerminal) draw(output, screen, view);
+          else {
+            const { table, reasons } = statusLines(output, view);
+            for (const line of [...table, ...reasons]) output.result(line);
             if (options.watch) output.result("");
           }
           if (!options.watch) {
@@ -101,11 +99,38 @@ function isWhole(view: StatusView): boolean {
   );
 }
 
-/** Lines of the table, the headline first. */
-function statusLines(output: Output, view: StatusView): string[] {
-  if (!view.isKnown) return [paint(output, "bad", `status is not known: ${view.reason}`)];
+/** On a low terminal the reasons stay, and the series that are not as they should be come first. */
+function draw(output: Output, screen: Screen, view: StatusView): void {
+  const { table, reasons } = statusLines(output, view);
+  const height = output.rows - 1;
+  const foot = [
+    ...reasons.slice(0, Math.floor(height / 2)),
+    "",
+    paint(output, "dim", "Ctrl-C ends this view"),
+  ];
+  const isWhole = table.length + foot.length <= height;
+  screen.draw(
+    isWhole || !view.isKnown ? table : statusLines(output, urgentFirst(view)).table,
+    foot,
+  );
+}
+
+function urgentFirst<View extends { readonly series: readonly SeriesView[] }>(view: View): View {
+  const rank = ({ status }: SeriesView): number => URGENCY.indexOf(TONE_OF[status.word]);
+  return { ...view, series: [...view.series].sort((a, b) => rank(a) - rank(b)) };
+}
+
+const URGENCY: readonly Tone[] = ["bad", "busy", "dim", "good"];
+
+/** Lines of the table, the headline first, and those of the reasons where they do not stand in the table. */
+function statusLines(
+  output: Output,
+  view: StatusView,
+): { readonly table: readonly string[]; readonly reasons: readonly string[] } {
+  const alone = (line: string) => ({ table: [line], reasons: [] });
+  if (!view.isKnown) return alone(paint(output, "bad", `status is not known: ${view.reason}`));
   if (view.series.length === 0)
-    return ["nothing is ingested yet: start with `npx black-trade ingest`"];
+    return alone("nothing is ingested yet: start with `npx black-trade ingest`");
   const active = view.series.filter(({ status }) => status.word === "active").length;
   const { run } = view;
   const ingester =
@@ -117,13 +142,19 @@ function statusLines(output: Output, view: StatusView): string[] {
   const rows = view.series.map((one) => rowOf(one, output.isTerminal ? run?.now : undefined));
   // A reason is longer than what a terminal leaves beside the table; elsewhere a line has to hold everything.
   if (output.isTerminal) {
-    return [headline, ...tableLines(output, headings, rows), ...reasonLines(output, view.series)];
+    return {
+      table: [headline, ...tableLines(output, headings, rows)],
+      reasons: reasonLines(output, view.series),
+    };
   }
   const reasoned = rows.map((row, index) => [
     ...row,
     { text: view.series[index]?.status.reason ?? "" },
   ]);
-  return [headline, ...tableLines(output, [...headings, "WHY"], reasoned)];
+  return {
+    table: [headline, ...tableLines(output, [...headings, "WHY"], reasoned)],
+    reasons: [],
+  };
 }
 
 const NAMED_SERIES = 8;
@@ -145,12 +176,18 @@ function reasonLines(output: Output, series: readonly SeriesView[]): string[] {
       labels.length === series.length && labels.length > 1
         ? "all series"
         : `${named}${more > 0 ? ` and ${more} more` : ""}`;
-    const [first = "", ...rest] = wrapped(`${word}: ${reason}`, output.columns - 1, "  ");
+    const [first = "", ...rest] = wrapped(
+      printable(`${word}: ${reason}`),
+      output.columns - 1,
+      "  ",
+    );
     return [
       "",
       paint(output, TONE_OF[word], first),
       ...rest,
-      ...wrapped(who, output.columns - 3, "").map((line) => paint(output, "dim", `  ${line}`)),
+      ...wrapped(printable(who), output.columns - 3, "").map((line) =>
+        paint(output, "dim", `  ${line}`),
+      ),
     ];
   });
 }

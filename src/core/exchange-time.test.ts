@@ -8,7 +8,7 @@ const OFFSET = 1_783_900_800_000.25;
 /** An honest message: what the exchange stamps lies between sending and receiving. */
 type Message =
   | {
-      readonly kind: "round-trip";
+      readonly kind: "round-trip" | "slow";
       readonly waitMs: number;
       readonly thereMs: number;
       readonly backMs: number;
@@ -24,6 +24,12 @@ const message = (): fc.Arbitrary<Message> =>
       waitMs: delay(60_000),
       thereMs: delay(3_000),
       backMs: delay(3_000),
+    }),
+    fc.record({
+      kind: fc.constant("slow" as const),
+      waitMs: delay(60_000),
+      thereMs: delay(30_000),
+      backMs: delay(30_000),
     }),
     fc.record({
       kind: fc.constant("event" as const),
@@ -43,7 +49,9 @@ function arrive(estimate: ExchangeTime, messages: readonly Message[]): number {
     } else {
       const sent = now;
       now += each.thereMs + each.backMs;
-      estimate.observeRoundTrip(sent, now, Math.floor(sent + each.thereMs + OFFSET));
+      const stamp = Math.floor(sent + each.thereMs + OFFSET);
+      if (each.kind === "slow") estimate.observeSlowRoundTrip(sent, now, stamp);
+      else estimate.observeRoundTrip(sent, now, stamp);
     }
   }
   return now;
@@ -59,6 +67,7 @@ test("after any honest messages the estimate is off by no more than it says", ()
       // Stamps are whole milliseconds, and so is the answer: one more of each.
       assert.ok(Math.abs(estimate.now(now) - (now + OFFSET)) <= estimate.errorMs + 2);
       assert.ok(Number.isSafeInteger(estimate.now(now)));
+      assert.equal(estimate.isDoubtful, false);
     }),
     { numRuns: 1_000 },
   );
@@ -96,11 +105,108 @@ test("between messages the estimate goes exactly as fast as the monotonic clock"
   );
 });
 
-test("a machine that slept is set right by the first event", () => {
+/** An estimate of 1,000,000 + monotonic ms, measured. */
+function measured(): ExchangeTime {
   const estimate = new ExchangeTime();
   estimate.observeRoundTrip(0, 100, 1_000_050);
+  return estimate;
+}
+
+test("an event a little ahead is believed, one far ahead is doubted", () => {
+  const estimate = measured();
+  estimate.observeEvent(1_005_200, 200);
+  assert.equal(estimate.now(200), 1_005_200);
+  assert.equal(estimate.isDoubtful, false);
+  estimate.observeEvent(1_010_301, 300);
+  assert.equal(estimate.now(300), 1_005_300);
+  assert.equal(estimate.isDoubtful, true);
+});
+
+test("a machine that slept is set right by events that go on claiming it", () => {
+  const estimate = measured();
   estimate.observeEvent(4_600_000, 200);
-  assert.equal(estimate.now(200), 4_600_000);
+  estimate.observeEvent(4_602_999, 3_199);
+  assert.equal(estimate.now(3_199), 1_003_199);
+  estimate.observeEvent(4_603_000, 3_200);
+  assert.equal(estimate.now(3_200), 4_603_000);
+  assert.equal(estimate.isDoubtful, true, "only the exchange's own answer settles it");
+  estimate.observeRoundTrip(3_300, 3_400, 4_603_150);
+  assert.equal(estimate.isDoubtful, false);
+});
+
+test("of claims that differ the smallest is believed", () => {
+  const estimate = measured();
+  estimate.observeEvent(2_592_000_000, 200);
+  estimate.observeEvent(4_602_000, 2_200);
+  estimate.observeEvent(2_592_003_000, 3_200);
+  assert.equal(estimate.now(3_200), 4_603_000);
+});
+
+test("false stamps among sound ones are never believed", () => {
+  const estimate = measured();
+  for (let now = 200; now < 60_000; now += 400) {
+    estimate.observeEvent(2_592_000_000 + now, now);
+    estimate.observeEvent(1_000_000 + now + 200 - 50, now + 200);
+    assert.equal(estimate.now(now + 200), 1_000_200 + now);
+    assert.equal(estimate.isDoubtful, true);
+  }
+});
+
+test("false stamps that a round trip contradicts are not believed", () => {
+  const estimate = measured();
+  for (let now = 200; now < 60_000; now += 2_500) {
+    estimate.observeEvent(2_592_000_000 + now, now);
+    estimate.observeEvent(2_592_002_000 + now, now + 2_000);
+    assert.equal(estimate.now(now + 2_000), 1_002_000 + now);
+    estimate.observeRoundTrip(now + 2_100, now + 2_200, 1_002_150 + now);
+    assert.equal(estimate.isDoubtful, false);
+  }
+});
+
+test("a slow round trip leaves alone what it does not contradict", () => {
+  const estimate = measured();
+  estimate.observeSlowRoundTrip(200, 10_200, 1_000_200);
+  estimate.observeSlowRoundTrip(20_200, 30_200, 1_030_200);
+  assert.equal(estimate.now(40_000), 1_040_000);
+  assert.equal(estimate.errorMs, 50);
+});
+
+test("a slow round trip puts right what it shows to be wrong, ahead or behind", () => {
+  for (const serverTime of [4_600_000, 900_000]) {
+    const estimate = measured();
+    estimate.observeEvent(9_000_000, 150);
+    estimate.observeSlowRoundTrip(200, 10_200, serverTime);
+    assert.equal(estimate.now(10_200), serverTime);
+    assert.equal(estimate.errorMs, Number.POSITIVE_INFINITY);
+    assert.equal(estimate.isDoubtful, false);
+  }
+});
+
+test("any real answer replaces a seeded estimate, also one that is behind it", () => {
+  const seeded = (): ExchangeTime => {
+    const estimate = new ExchangeTime();
+    estimate.seed(9_000_000, 100);
+    assert.equal(estimate.now(200), 9_000_100);
+    return estimate;
+  };
+  const byEvent = seeded();
+  byEvent.observeEvent(1_000_000, 200);
+  assert.equal(byEvent.now(200), 1_000_000);
+  byEvent.observeEvent(900_000, 300);
+  assert.equal(byEvent.now(300), 1_000_100, "only the seed gives way to something older");
+  const bySlow = seeded();
+  bySlow.observeSlowRoundTrip(200, 10_200, 8_999_000);
+  assert.equal(bySlow.now(10_200), 8_999_000);
+  const far = seeded();
+  far.observeEvent(20_000_000, 200);
+  assert.equal(far.now(200), 20_000_000);
+  assert.equal(far.isDoubtful, false);
+});
+
+test("a seed does not replace what the exchange has said", () => {
+  const estimate = measured();
+  estimate.seed(9_000_000, 100);
+  assert.equal(estimate.now(200), 1_000_200);
 });
 
 test("an event that was long under way changes nothing", () => {

@@ -1,3 +1,15 @@
+/** A claim of events that the estimate is too low, until time or an answer settles it. */
+interface Claim {
+  readonly sinceMonotonicMs: number;
+  /** The smallest that was claimed. */
+  readonly offsetMs: number;
+}
+
+/** An event that is further ahead of a measured estimate has a false stamp, or this machine slept. */
+const MAX_LEAD_MS = 5_000;
+/** After a sleep all events are far ahead: so long without one that is not, and they are believed. */
+const DOUBT_MS = 3_000;
+
 /**
  * The exchange's time, estimated from its answers and kept going by a clock that never jumps.
  * The wall clock of this machine plays no part, so neither its error nor its jumps reach a decision.
@@ -6,10 +18,18 @@
 export class ExchangeTime {
   #offsetMs: number | undefined;
   #errorMs = Number.POSITIVE_INFINITY;
+  #isSeeded = false;
+  #claim: Claim | undefined;
+  #isDoubtful = false;
 
-  /** True once the exchange has said its time at least once. */
+  /** True once there is an estimate, be it a seeded one. */
   get isKnown(): boolean {
     return this.#offsetMs !== undefined;
+  }
+
+  /** True from an event far ahead of the estimate until the next time answer, which should be asked for at once. */
+  get isDoubtful(): boolean {
+    return this.#isDoubtful;
   }
 
   /** Half the round trip of the measurement in use: the estimate is off by no more, unless the clock has drifted since. */
@@ -18,22 +38,62 @@ export class ExchangeTime {
   }
 
   /**
+   * Gives a time from elsewhere, for while the exchange must not be asked. Whatever the exchange says replaces it.
+   * @param exchangeTime epoch ms
+   */
+  seed(exchangeTime: number, monotonicMs: number): void {
+    if (this.#offsetMs !== undefined && !this.#isSeeded) return;
+    this.#offsetMs = exchangeTime - monotonicMs;
+    this.#isSeeded = true;
+  }
+
+  /**
    * Takes a time answer. A new measurement replaces the old one: drift makes an old one worthless.
    * @param serverTime epoch ms in the answer, stamped somewhere between the two instants
    */
   observeRoundTrip(sentMonotonicMs: number, receivedMonotonicMs: number, serverTime: number): void {
-    this.#errorMs = (receivedMonotonicMs - sentMonotonicMs) / 2;
-    this.#offsetMs = serverTime - (sentMonotonicMs + this.#errorMs);
+    const errorMs = (receivedMonotonicMs - sentMonotonicMs) / 2;
+    this.#settle(serverTime - (sentMonotonicMs + errorMs), errorMs);
   }
 
   /**
-   * Takes the time stamp of a pushed event. It was stamped before it arrived, so exchange time is at least that:
-   * a machine that slept is set right by the first frame.
+   * Takes a time answer that was too long under way to measure by. An estimate that it does not contradict stays;
+   * otherwise exchange time is taken to be the least that the answer allows.
+   * @param serverTime epoch ms in the answer, stamped somewhere between the two instants
+   */
+  observeSlowRoundTrip(
+    sentMonotonicMs: number,
+    receivedMonotonicMs: number,
+    serverTime: number,
+  ): void {
+    const leastMs = serverTime - receivedMonotonicMs;
+    // Stamps are cut to whole milliseconds.
+    const mostMs = serverTime + 1 - sentMonotonicMs;
+    const offsetMs = this.#isSeeded ? undefined : this.#offsetMs;
+    if (offsetMs !== undefined && offsetMs >= leastMs && offsetMs <= mostMs) {
+      this.#settle(offsetMs, this.#errorMs);
+    } else {
+      this.#settle(leastMs, Number.POSITIVE_INFINITY);
+    }
+  }
+
+  /**
+   * Takes the time stamp of a pushed event. It was stamped before it arrived, so exchange time is at least that, unless
+   * the stamp is false: far ahead of a measured estimate, events are believed only when they go on claiming it, as they
+   * do after a sleep of this machine.
    * @param eventTime epoch ms
    */
   observeEvent(eventTime: number, receivedMonotonicMs: number): void {
-    const offset = eventTime - receivedMonotonicMs;
-    if (this.#offsetMs === undefined || offset > this.#offsetMs) this.#offsetMs = offset;
+    const offsetMs = eventTime - receivedMonotonicMs;
+    if (this.#offsetMs === undefined || this.#isSeeded) {
+      this.#offsetMs = offsetMs;
+      this.#isSeeded = false;
+    } else if (Number.isFinite(this.#errorMs) && offsetMs > this.#offsetMs + MAX_LEAD_MS) {
+      this.#doubt(offsetMs, receivedMonotonicMs);
+    } else {
+      this.#claim = undefined;
+      this.#offsetMs = Math.max(this.#offsetMs, offsetMs);
+    }
   }
 
   /**
@@ -43,5 +103,24 @@ export class ExchangeTime {
   now(monotonicMs: number): number {
     if (this.#offsetMs === undefined) throw new RangeError("exchange time is not known yet");
     return Math.floor(monotonicMs + this.#offsetMs);
+  }
+
+  #settle(offsetMs: number, errorMs: number): void {
+    this.#offsetMs = offsetMs;
+    this.#errorMs = errorMs;
+    this.#isSeeded = false;
+    this.#claim = undefined;
+    this.#isDoubtful = false;
+  }
+
+  #doubt(offsetMs: number, monotonicMs: number): void {
+    this.#isDoubtful = true;
+    const claim = {
+      sinceMonotonicMs: this.#claim?.sinceMonotonicMs ?? monotonicMs,
+      offsetMs: Math.min(offsetMs, this.#claim?.offsetMs ?? offsetMs),
+    };
+    const isBelieved = monotonicMs - claim.sinceMonotonicMs >= DOUBT_MS;
+    if (isBelieved) this.#offsetMs = claim.offsetMs;
+    this.#claim = isBelieved ? undefined : claim;
   }
 }

@@ -22,6 +22,7 @@ import { detectGaps } from "./detect.ts";
 import { type FillOptions, fillGap, MIN_ARCHIVE_CANDLES, MIN_FILE_CANDLES } from "./fill.ts";
 import type { Lifetime } from "./heal.ts";
 import { Intake } from "./intake.ts";
+import { withNearbyPages } from "./nearby.ts";
 import { compareWithExchange, type Reread, rereadAll, type VerifyStore } from "./verify.ts";
 import { Writer } from "./writer.ts";
 
@@ -104,6 +105,7 @@ export class History {
   readonly #options: HistoryOptions;
   readonly #writer: Writer;
   readonly #intake: Intake;
+  readonly #nearby: HistorySource;
   readonly #firstOpenTimes = new Map<string, Promise<number | undefined>>();
   readonly #files = { ok: 0, mismatch: 0, "no-checksum": 0, "not-published": 0 };
   readonly #outcomes = { stored: 0, revised: 0, identical: 0, superseded: 0, quarantined: 0 };
@@ -128,6 +130,7 @@ export class History {
       capacity: WRITER_CAPACITY,
     });
     this.#intake = new Intake(this.#writer);
+    this.#nearby = withNearbyPages(options.history);
   }
 
   /** Open time of the first candle that the exchange has; asked for once a series. */
@@ -341,9 +344,9 @@ export class History {
   }
 
   #fillOptions(): FillOptions {
-    const { history, archive, store, record } = this.#options;
+    const { archive, store, record } = this.#options;
     return {
-      history,
+      history: this.#nearby,
       archive,
       gaps: store,
       intake: this.#intake,

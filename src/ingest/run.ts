@@ -102,7 +102,7 @@ export async function obeyStoredBan(
   const ban = await store.load(exchange);
   if (ban === undefined) return;
   // The database's clock stands in for the exchange's, which must not be asked now.
-  exchangeTime.observeEvent(ban.untilTime - ban.remainingMs, clock.monotonic());
+  exchangeTime.seed(ban.untilTime - ban.remainingMs, clock.monotonic());
   budget.hold(ban.untilTime);
   record({
     kind: "held",
@@ -272,8 +272,8 @@ class Run {
     this.#clockGap = gap;
     if (hasJumped) this.#isTimeDoubtful = true;
     const now = this.#now();
-    if (this.#isTimeDoubtful && now !== undefined && now >= budget.heldUntil)
-      await this.#syncTime(signal);
+    const isDoubtful = this.#isTimeDoubtful || this.#options.exchangeTime.isDoubtful;
+    if (isDoubtful && now !== undefined && now >= budget.heldUntil) await this.#syncTime(signal);
   }
 
   /** Another process on this address may have met a ban: it holds for all. */

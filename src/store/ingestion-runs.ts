@@ -15,6 +15,7 @@ interface Held {
 }
 
 interface HolderRow {
+  readonly id: number;
   readonly host: string;
   readonly pid: number;
   readonly silentMs: number;
@@ -107,12 +108,12 @@ export class IngestionRuns {
     }
   }
 
-  /** See {@link StatusStore.report}. @throws {BlackTradeError} E_DB_BUSY when another ingester has taken the database */
+  /** See {@link StatusStore.report}. @throws {BlackTradeError} E_DB_BUSY only when another run has begun meanwhile */
   async report(reports: readonly SeriesReport[], exchangeTime: number | undefined): Promise<void> {
     const { runId, session } = this.#holding();
     if (!session.isAlive) {
       if (!this.#isPooled) await this.#endBackend(session);
-      this.#held = { runId, session: await this.#takeLock() };
+      this.#held = { runId, session: await this.#takeLock(runId) };
     }
     const ids = await this.#catalog.register(reports.map(({ series }) => series));
     await this.#transact(async (tx) => {
@@ -154,7 +155,8 @@ export class IngestionRuns {
     return retryContention(this.#pacing, () => this.#database.transaction(work));
   }
 
-  async #takeLock(): Promise<Session> {
+  /** @param ownRunId the run that has lost the lock and takes it again */
+  async #takeLock(ownRunId?: number): Promise<Session> {
     const session = await this.#database.openSession("black-trade ingest");
     try {
       if (this.#isPooled) await session.run({ text: "begin" });
@@ -174,7 +176,12 @@ export class IngestionRuns {
           : `select pg_try_advisory_lock($1) as "isTaken"`,
         values: [INGEST_LOCK],
       });
-      if (lock?.isTaken !== true) throw busyError(await this.#holder());
+      if (lock?.isTaken !== true) {
+        const holder = await this.#holder();
+        throw ownRunId !== undefined && holder?.id === ownRunId
+          ? stillHeldError()
+          : busyError(holder);
+      }
       return session;
     } catch (error) {
       await session.close();
@@ -208,7 +215,7 @@ export class IngestionRuns {
     const [row] = await this.#database.run<HolderRow>({
       text: `
         select
-          host, pid, candle_epoch_ms(clock_timestamp()) - candle_epoch_ms(heartbeat_at) as "silentMs"
+          id, host, pid, candle_epoch_ms(clock_timestamp()) - candle_epoch_ms(heartbeat_at) as "silentMs"
         from ingestion_runs order by id desc limit 1`,
     });
     return row;
@@ -334,6 +341,13 @@ async function writeReports(
 /** Words of an exchange may hold anything; PostgreSQL has no place for one character. */
 function withoutNul(text: string | undefined): string | null {
   return text?.replaceAll("\0", "") ?? null;
+}
+
+/** No other run has begun: the server, or a pooler, has not noticed yet that the connection of this run is gone. */
+function stillHeldError(): BlackTradeError {
+  return new BlackTradeError("E_DB_UNREACHABLE", "the old connection still holds the lock", {
+    remedy: "Nothing to do: the lock is taken again as soon as the server gives it free.",
+  });
 }
 
 function busyError(holder: HolderRow | undefined): BlackTradeError {

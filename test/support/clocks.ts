@@ -43,6 +43,8 @@ export function scaledClock(factor: number, startTime: number = Date.now()): Clo
 export interface VirtualClock extends Clock {
   /** Goes on by `ms`: ends every sleep that falls due on the way, in order, and lets what waits for it run. */
   advance(ms: number): Promise<void>;
+  /** The machine sleeps: the wall clock goes on by `ms`, the monotonic one and every sleep stand still. */
+  suspend(ms: number): void;
   /** Sleeps that have not ended. */
   readonly sleeperCount: number;
 }
@@ -50,12 +52,16 @@ export interface VirtualClock extends Clock {
 /** @param startTime what `now()` says at first, epoch ms; `monotonic()` starts at 0 */
 export function virtualClock(startTime: number = Date.UTC(2026, 0, 1)): VirtualClock {
   let elapsed = 0;
+  let suspendedMs = 0;
   const sleepers = new Set<{ readonly due: number; readonly wake: () => void }>();
   const nextDue = (until: number) =>
     [...sleepers].filter(({ due }) => due <= until).sort((a, b) => a.due - b.due)[0];
   return {
-    now: () => startTime + elapsed,
+    now: () => startTime + suspendedMs + elapsed,
     monotonic: () => elapsed,
+    suspend: (ms) => {
+      suspendedMs += ms;
+    },
     get sleeperCount() {
       return sleepers.size;
     },

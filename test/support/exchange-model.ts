@@ -39,6 +39,8 @@ export interface ModelFault extends TimeRange {
     /** Candles that open in it are corrected by REST half an hour after their close. */
     | "correction";
   readonly code?: ErrorCode;
+  /** Of a `rest-error`: only what is asked about this symbol fails. */
+  readonly symbol?: string;
 }
 
 /** A whole exchange as a pure function of (series, open time), with faults by schedule; I/O only through the clock. */
@@ -157,7 +159,7 @@ export class ExchangeModel implements LiveSource, HistorySource, MarketSource {
   ): AsyncIterable<HistoryPage> {
     let from = range.from;
     for (;;) {
-      const askedTime = await this.#request(signal);
+      const askedTime = await this.#request(signal, series.symbol);
       const seenTime = this.#has("rest-lag", askedTime) ? askedTime - 20_000 : askedTime;
       const rows: Candle[] = [];
       let open = Math.max(
@@ -179,7 +181,7 @@ export class ExchangeModel implements LiveSource, HistorySource, MarketSource {
   }
 
   async firstOpenTime(series: Series, signal: AbortSignal): Promise<number | undefined> {
-    await this.#request(signal);
+    await this.#request(signal, series.symbol);
     return ceilOpenTime(series.timeframe, this.#listedAt);
   }
 
@@ -200,7 +202,7 @@ export class ExchangeModel implements LiveSource, HistorySource, MarketSource {
     this.#exchangeTime.observeRoundTrip(monotonic, monotonic, this.#clock.now());
   }
 
-  async #request(signal: AbortSignal): Promise<number> {
+  async #request(signal: AbortSignal, symbol?: string): Promise<number> {
     for (;;) {
       const waitMs = this.#budget.take(2, "live", this.#clock.now());
       if (waitMs === 0) break;
@@ -220,7 +222,7 @@ export class ExchangeModel implements LiveSource, HistorySource, MarketSource {
         remedy: "wait",
       });
     }
-    const error = this.#find("rest-error", askedTime);
+    const error = this.#find("rest-error", askedTime, symbol);
     if (error !== undefined) {
       throw new BlackTradeError(error.code ?? "E_SOURCE_SERVER", "the exchange answered 503", {
         remedy: "wait",
@@ -261,9 +263,13 @@ export class ExchangeModel implements LiveSource, HistorySource, MarketSource {
     return candle;
   }
 
-  #find(kind: ModelFault["kind"], time: number): ModelFault | undefined {
+  #find(kind: ModelFault["kind"], time: number, symbol?: string): ModelFault | undefined {
     return this.faults.find(
-      (fault) => fault.kind === kind && time >= fault.from && time < fault.to,
+      (fault) =>
+        fault.kind === kind &&
+        time >= fault.from &&
+        time < fault.to &&
+        (fault.symbol === undefined || fault.symbol === symbol),
     );
   }
 

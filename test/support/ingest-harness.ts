@@ -77,9 +77,14 @@ export class Harness {
   readonly #start: () => Promise<IngestSummary>;
 
   /** Switches a fault on, from `inMs` from now for `forMs`. */
-  fault(kind: ModelFault["kind"], inMs: number, forMs: number): void {
+  fault(
+    kind: ModelFault["kind"],
+    inMs: number,
+    forMs: number,
+    more: Pick<ModelFault, "code" | "symbol"> = {},
+  ): void {
     const from = this.clock.now() + inMs;
-    this.model.faults.push({ kind, from, to: from + forMs });
+    this.model.faults.push({ kind, from, to: from + forMs, ...more });
   }
 
   start(): void {
@@ -88,9 +93,16 @@ export class Harness {
     this.#running.catch(() => undefined);
   }
 
-  async stop(): Promise<IngestSummary> {
+  /** Stops, and fails when that takes longer than `withinMs`. */
+  async stop(withinMs = 25_000): Promise<IngestSummary> {
     this.#stop.abort();
-    for (let turn = 0; turn < 50; turn += 1) await this.clock.advance(500);
+    let hasEnded = false;
+    const ended = (): void => {
+      hasEnded = true;
+    };
+    this.#running?.then(ended, ended);
+    for (let ms = 0; ms < withinMs; ms += 500) await this.clock.advance(Math.min(500, withinMs));
+    assert.ok(hasEnded, `the stop took longer than ${withinMs} ms`);
     return (await this.#running) ?? assert.fail("not started");
   }
 

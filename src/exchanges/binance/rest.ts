@@ -157,7 +157,7 @@ class Rest implements BinanceRest {
     if (receivedMonotonicMs - sentMonotonicMs <= MAX_ROUND_TRIP_MS) {
       exchangeTime.observeRoundTrip(sentMonotonicMs, receivedMonotonicMs, value);
     } else {
-      exchangeTime.observeEvent(value, receivedMonotonicMs);
+      exchangeTime.observeSlowRoundTrip(sentMonotonicMs, receivedMonotonicMs, value);
     }
   }
 

@@ -105,7 +105,6 @@ class Run {
   readonly #shardOf = new Map<Slot, Shard>();
   readonly #running = new Set<Promise<void>>();
   #shardCount = 0;
-  #newestEventTime = 0;
 
   constructor(
     series: readonly Series[],
@@ -182,8 +181,8 @@ class Run {
       this.#options.record({ kind: "frameRefused", reason });
       return;
     }
-    if (eventTime > this.#newestEventTime && eventTime < candle.closeTime + MAX_EVENT_DELAY_MS) {
-      this.#newestEventTime = eventTime;
+    // Older ones, too: they speak against a false stamp.
+    if (eventTime < candle.closeTime + MAX_EVENT_DELAY_MS) {
       this.#options.exchangeTime.observeEvent(eventTime, receivedMonotonicMs);
     }
     this.buffer.candle({ kind: "candle", series: slot.series, candle, isClosed, eventTime });

@@ -1,0 +1,272 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { BlackTradeError } from "../src/core/errors.ts";
+import type { IngestEvent } from "../src/core/events.ts";
+import { ExchangeTime } from "../src/core/exchange-time.ts";
+import { notFetchedGap } from "../src/core/gaps.ts";
+import type { HistorySource } from "../src/core/ports.ts";
+import { Live } from "../src/ingest/live.ts";
+import { Writer } from "../src/ingest/writer.ts";
+import { virtualClock } from "./support/clocks.ts";
+import { modelSeries } from "./support/exchange-model.ts";
+import { Harness } from "./support/ingest-harness.ts";
+import { createMemoryStore } from "./support/memory-store.ts";
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const ALWAYS_MS = 1_000 * HOUR_MS;
+const BTC = modelSeries("BTCUSDT", "1m");
+const ETH = modelSeries("ETHUSDT", "1m");
+const BTC_HOUR = modelSeries("BTCUSDT", "1h");
+const NEVER = new AbortController().signal;
+
+const RESTARTING = new BlackTradeError("E_DB_UNREACHABLE", "the database restarts", {
+  remedy: "wait",
+});
+
+describe("the start", () => {
+  test("a ban as the very first answer is sat out, not slept through for weeks", async () => {
+    const harness = new Harness({ series: [BTC] });
+    harness.fault("ban", 0, 2 * MINUTE_MS);
+    harness.start();
+    await harness.clock.advance(MINUTE_MS);
+    const ban = await harness.store.load("model");
+    assert.equal(ban?.remainingMs, MINUTE_MS);
+    assert.equal(harness.model.requestCount, 1);
+    await harness.minutes(4);
+    assert.equal(harness.model.requestsDuringBan, 0);
+    assert.equal(await harness.wordOf(BTC), "active");
+    harness.assertTable();
+    await harness.stop();
+  });
+
+  test("a database that is away when the series are entered is asked again", async () => {
+    const harness = new Harness({ series: [BTC] });
+    let wantCount = 0;
+    harness.store.setFaults((operation) => {
+      if (operation !== "want") return undefined;
+      wantCount += 1;
+      return wantCount <= 2 ? { when: "before", error: RESTARTING } : undefined;
+    });
+    harness.start();
+    await harness.minutes(2);
+    assert.equal(wantCount, 3);
+    assert.equal(await harness.wordOf(BTC), "active");
+    harness.assertTable();
+    await harness.stop();
+  });
+});
+
+describe("the writer", () => {
+  test("a write that failed and a stop promise nothing that is not stored", async () => {
+    const series = modelSeries("BTCUSDT", "1s");
+    const clock = virtualClock();
+    const base = clock.now();
+    const count = 9_000;
+    const store = createMemoryStore({ clock });
+    await store.begin({ mode: "polling", host: "test", pid: 1 }, [series]);
+    const [watermark] = await store.want([{ series, wantedFrom: base }], base);
+    const harness = new Harness({ series: [series] });
+    const writer = new Writer({
+      store,
+      clock,
+      random: () => 0.5,
+      record: () => undefined,
+      exchangeNow: () => base + count * 1_000,
+    });
+    writer.track(watermark ?? assert.fail("no watermark"));
+    const offer = (index: number): void => {
+      const candle = harness.model.candle(series, base + index * 1_000);
+      const observedTime = base + count * 1_000;
+      writer.offer({ series, source: "rest", observedTime, candle: candle ?? assert.fail() });
+    };
+    const promised = async (): Promise<number> => {
+      const [facts] = (await store.facts()).series;
+      return ((facts?.next ?? base) - base) / 1_000;
+    };
+    const assertPromiseKept = async (): Promise<void> => {
+      const stored = new Set(store.rows(series).map(({ candle }) => candle.openTime));
+      const lost = Array.from({ length: await promised() }, (_, i) => base + i * 1_000).filter(
+        (openTime) => !stored.has(openTime),
+      );
+      assert.equal(lost.length, 0);
+    };
+    for (let index = 0; index < count; index += 1) offer(index);
+
+    // The first write hangs until the stop, then fails; one passes while draining; the rest finds no database.
+    const hanging = Promise.withResolvers<void>();
+    let writeCount = 0;
+    store.setFaults(async (operation) => {
+      if (operation !== "write") return undefined;
+      writeCount += 1;
+      if (writeCount === 1) await hanging.promise;
+      return writeCount === 2 ? undefined : { when: "before" };
+    });
+    const stop = new AbortController();
+    const running = writer.run(stop.signal);
+    await clock.advance(0);
+    // Some come once more while they are being written.
+    for (let index = 0; index < 10; index += 1) offer(index);
+    stop.abort();
+    hanging.resolve();
+    await running;
+    const deadline = new AbortController();
+    const draining = writer.drain(deadline.signal);
+    await clock.advance(1_000);
+    deadline.abort();
+    const left = await draining;
+    assert.ok(writeCount > 2);
+    await assertPromiseKept();
+    assert.equal(left, 4_000);
+    assert.equal(await promised(), 5_000);
+
+    store.setFaults(undefined);
+    assert.equal(await writer.drain(NEVER), 0);
+    assert.equal(await promised(), count);
+    await assertPromiseKept();
+    await writer.flushed(AbortSignal.abort());
+  });
+});
+
+describe("one series that REST refuses", () => {
+  test("its gaps keep those of another neither waiting nor the exchange busy", async () => {
+    const harness = new Harness({ series: [BTC, ETH] });
+    harness.start();
+    await harness.minutes(5);
+    const { code, symbol } = { code: "E_SOURCE_SYMBOL", symbol: "BTCUSDT" } as const;
+    harness.fault("rest-error", 0, ALWAYS_MS, { code, symbol });
+    const now = harness.clock.now();
+    const from = now - 40 * MINUTE_MS;
+    const gapAt = (series: typeof BTC, start: number, foundTime: number) =>
+      notFetchedGap(series, { from: start, to: start + MINUTE_MS }, foundTime);
+    const stuck = Array.from({ length: 8 }, (_, i) =>
+      gapAt(BTC, from + i * 2 * MINUTE_MS, now - 1_000),
+    );
+    harness.store.forget(ETH, from);
+    await harness.store.open([...stuck, gapAt(ETH, from, now)]);
+    const asked = harness.model.requestCount;
+    await harness.clock.advance(5 * MINUTE_MS);
+    assert.deepEqual(harness.store.ledger(ETH), []);
+    assert.equal(await harness.wordOf(ETH), "active");
+    await harness.clock.advance(HOUR_MS);
+    assert.equal(harness.store.ledger(BTC).length, 8);
+    const askedCount = harness.model.requestCount - asked;
+    assert.ok(askedCount < 200, `${askedCount} requests in 65 minutes`);
+    harness.assertTable();
+    await harness.stop();
+  });
+
+  test("the others are confirmed all the same", async () => {
+    const harness = new Harness({ series: [BTC, ETH] });
+    harness.start();
+    await harness.minutes(5);
+    const { code, symbol } = { code: "E_SOURCE_REFUSED", symbol: "BTCUSDT" } as const;
+    harness.fault("rest-error", 0, ALWAYS_MS, { code, symbol });
+    await harness.clock.advance(90 * MINUTE_MS);
+    const bySource = (series: typeof BTC, source: string): number =>
+      harness.store.rows(series).filter((row) => row.source === source).length;
+    assert.ok(bySource(BTC, "stream") > 80);
+    const waiting = bySource(ETH, "stream");
+    assert.ok(waiting < 60, `${waiting} candles are not confirmed`);
+    await harness.stop();
+  });
+});
+
+describe("the clock", () => {
+  test("a series that falls far behind between being taken and being asked for leaks no lane", async () => {
+    const clock = virtualClock();
+    const exchangeTime = new ExchangeTime();
+    // Every look at the clock finds it a millisecond on: the sixteen that are taken together cross the edge one by one.
+    let looks = 0;
+    const ticking = {
+      ...clock,
+      monotonic: () => {
+        looks += 1;
+        return clock.monotonic() + looks;
+      },
+    };
+    const start = clock.now();
+    const edgeMs = 1_000_000;
+    exchangeTime.observeEvent(start + edgeMs - 8, 0);
+    let inFlight = 0;
+    const seen: number[] = [];
+    const history: HistorySource = {
+      // biome-ignore lint/correctness/useYield: every request fails
+      async *candles() {
+        inFlight += 1;
+        seen.push(inFlight);
+        try {
+          await clock.sleep(100, NEVER);
+          throw new BlackTradeError("E_SOURCE_SERVER", "503", { remedy: "wait" });
+        } finally {
+          inFlight -= 1;
+        }
+      },
+      firstOpenTime: async () => undefined,
+    };
+    const store = createMemoryStore({ clock });
+    const record = (_: IngestEvent): void => undefined;
+    const exchangeNow = () => start + edgeMs;
+    const writer = new Writer({ store, clock, random: () => 0.5, record, exchangeNow });
+    const watermarks = Array.from({ length: 60 }, (_, index) => ({
+      series: modelSeries(`S${index}`, "1s"),
+      next: start,
+    }));
+    const live = new Live({
+      ...{ watermarks, history, gaps: store, store, writer, clock: ticking, exchangeTime, record },
+      isTrading: () => true,
+      heldUntil: () => 0,
+    });
+    const stop = new AbortController();
+    const running = live.run(stop.signal);
+    await clock.advance(0);
+    assert.equal(Math.max(...seen), 16, "the first wave was not taken before the edge");
+    await clock.advance(500);
+    seen.length = 0;
+    await clock.advance(30_000);
+    assert.equal(Math.max(...seen), 4);
+    stop.abort();
+    await clock.advance(1_000);
+    await running;
+  });
+
+  test("after a sleep of the machine nothing is called active while candles are missing", async () => {
+    const series = [BTC_HOUR, BTC];
+    const harness = new Harness({ series, historyMs: 10 * HOUR_MS });
+    harness.start();
+    await harness.minutes(10);
+    for (const one of series) assert.equal(await harness.wordOf(one), "active");
+    harness.clock.suspend(5 * HOUR_MS);
+    harness.fault("drop", 0, 30 * MINUTE_MS);
+    harness.fault("rest-error", 0, 30 * MINUTE_MS);
+    await harness.clock.advance(30_000);
+    for (let minute = 0; minute < 29; minute += 1) {
+      for (const one of series) assert.notEqual(await harness.wordOf(one), "active");
+      await harness.clock.advance(MINUTE_MS);
+    }
+    await harness.minutes(5);
+    for (const one of series) assert.equal(await harness.wordOf(one), "active");
+    harness.assertTable();
+    await harness.stop();
+  });
+});
+
+describe("the stop", () => {
+  test("an audit of many series under way ends with it", async () => {
+    const series = Array.from({ length: 100 }, (_, index) => modelSeries(`S${index}`, "1d"));
+    const harness = new Harness({ series, mode: "polling", historyMs: 72 * HOUR_MS });
+    let lookCount = 0;
+    harness.store.setFaults(async (operation) => {
+      if (operation !== "holes") return undefined;
+      lookCount += 1;
+      await harness.clock.sleep(1_000, NEVER);
+      return undefined;
+    });
+    harness.start();
+    await harness.clock.advance(10 * MINUTE_MS + 5_000);
+    const lookedBefore = lookCount;
+    assert.ok(lookedBefore > 0 && lookedBefore < 50, `${lookedBefore} looked at`);
+    await harness.stop(2_000);
+    assert.equal(lookCount, lookedBefore);
+  });
+});
