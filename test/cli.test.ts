@@ -112,6 +112,9 @@ function newMarket(): SeededMarket {
   return new SeededMarket({ symbols: seededSymbols(SYMBOLS), listedAt });
 }
 
+/** Of util-linux: runs a command on a terminal of its own. */
+const TERMINAL = "script";
+
 /** `status --watch` on a terminal of 60 columns, ended by Ctrl-C. @returns undefined where no terminal is to be had */
 async function watchOnTerminal(
   env: Env,
@@ -119,7 +122,7 @@ async function watchOnTerminal(
   const bin = join(import.meta.dirname, "../bin/black-trade.js");
   const command = `stty cols 60 rows 12; exec '${process.execPath}' '${bin}' status --watch`;
   const { PATH = "", HOME = "" } = process.env;
-  const child = spawn("script", ["-qefc", command, "/dev/null"], {
+  const child = spawn(TERMINAL, ["-qefc", command, "/dev/null"], {
     cwd: "/",
     env: { PATH, HOME, TERM: "xterm-256color", NODE_COMPILE_CACHE: compiled, ...env },
     stdio: ["pipe", "pipe", "ignore"],
@@ -599,6 +602,7 @@ describe("with a database", AT_ONCE, () => {
     ];
     await until("real values under the old names", async () => {
       const text = await (await fetch(`${http}/metrics`, { headers })).text();
+      assert.doesNotMatch(text, new RegExp(CANARY, "i"));
       return values.every((value) => value.test(text)) ? text : undefined;
     });
     simulator.faults.clear();

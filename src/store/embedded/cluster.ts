@@ -88,11 +88,12 @@ async function initialise(
   binaries: Binaries,
   account: Account | undefined,
 ): Promise<void> {
-  const unfinished = `${cluster}.new`;
+  // A name of its own: the initdb of a process that was killed may still be at work in the last one.
+  const unfinished = `${cluster}.new-${randomBytes(4).toString("hex")}`;
   const givenPassword = `${unfinished}.password`;
   const password = randomBytes(24).toString("base64url");
   try {
-    await rm(unfinished, { recursive: true, force: true });
+    await clearUnfinished(cluster);
     await mkdir(unfinished, { recursive: true, mode: 0o700 });
     await writeFile(givenPassword, `${password}\n`, { mode: 0o600 });
     if (account !== undefined) {
@@ -117,6 +118,14 @@ async function initialise(
   } finally {
     await rm(givenPassword, { force: true }).catch(() => undefined);
     await rm(unfinished, { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+/** What crashes left behind, as far as nobody is writing to it still. */
+async function clearUnfinished(cluster: string): Promise<void> {
+  const names = await readdir(dirname(cluster)).catch(() => []);
+  for (const name of names.filter((one) => one.startsWith(`${basename(cluster)}.new`))) {
+    await rm(join(dirname(cluster), name), { recursive: true, force: true }).catch(() => undefined);
   }
 }
 
