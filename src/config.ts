@@ -130,8 +130,9 @@ export function loadConfig(flags: Flags = {}, options: ConfigSources = {}): Conf
     const others = Object.keys(OTHER_NAMES).filter((other) => OTHER_NAMES[other] === name);
     const text = [name, ...others]
       .flatMap((key) => [key === name ? flags[name] : undefined, env[key], file[key]])
-      .find((value) => value !== undefined && value.trim() !== "");
-    raw[name] = (text ?? SETTINGS[name].fallback).trim();
+      .find((value) => value !== undefined);
+    // An empty value is a choice, too: it stands for the default, whatever .env says.
+    raw[name] = text?.trim() || SETTINGS[name].fallback;
   }
   const parsed = SCHEMA.safeParse(raw);
   if (!parsed.success) {
@@ -342,6 +343,13 @@ const databaseUrl = z.string().transform((text, context) => {
       code: "custom",
       message:
         "is not of the form postgresql://user:password@host:5432/database (write @ : / # in a password as %40 %3A %2F %23)",
+    });
+    return z.NEVER;
+  }
+  if (url.pathname.includes("@")) {
+    context.addIssue({
+      code: "custom",
+      message: "holds a password with / or @ in it: write them as %2F and %40",
     });
     return z.NEVER;
   }

@@ -94,7 +94,7 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
   if (run.stoppedTime !== undefined) {
     return status(
       "paused",
-      `the ingester was stopped ${ago(run.now - run.stoppedTime)} ago; start it with "black-trade ingest"`,
+      `the ingester was stopped ${ago(run.now - run.stoppedTime)} ago; start it with "npx black-trade ingest"`,
     );
   }
   // One from the future is none: the clock was set back, and whoever is alive writes a new one at once.

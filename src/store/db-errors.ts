@@ -137,7 +137,7 @@ function diagnoseSqlState(error: pg.DatabaseError, target: DatabaseTarget): Diag
       return {
         code: "E_DB_MISSING",
         message: `database "${target.database}" does not exist on ${target.host}:${target.port}`,
-        remedy: 'Run "black-trade db init": it creates the database and its tables.',
+        remedy: 'Run "npx black-trade db init": it creates the database and its tables.',
       };
     case "42501":
       return {
@@ -151,7 +151,7 @@ function diagnoseSqlState(error: pg.DatabaseError, target: DatabaseTarget): Diag
       return {
         code: "E_DB_NOT_MIGRATED",
         message: `database ${where} lacks something that this program needs: ${said}`,
-        remedy: 'Run "black-trade db migrate".',
+        remedy: 'Run "npx black-trade db migrate".',
       };
     case "57P01":
     case "57P02":
@@ -226,7 +226,7 @@ function grantFor(said: string, { user, database }: DatabaseTarget): string {
     return `As an administrator run: CREATE DATABASE ${pg.escapeIdentifier(database)} OWNER ${role} ENCODING 'UTF8' TEMPLATE template0;`;
   }
   if (/must be owner/.test(said)) {
-    return 'Run "black-trade db migrate" as the user that owns the tables.';
+    return 'Run "npx black-trade db migrate" as the user that owns the tables.';
   }
   return `As an administrator give the right to ${role}.`;
 }

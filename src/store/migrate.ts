@@ -227,7 +227,7 @@ async function refuseForeignTables(
     "E_DB_FOREIGN_TABLE",
     `tables of another program are in the way: ${found.map(({ name }) => name).join(", ")}`,
     {
-      remedy: `Name a database of its own in DATABASE_URL and run "black-trade db init", or rename each, e.g.: ALTER TABLE ${first.name} RENAME TO old_${first.name};`,
+      remedy: `Name a database of its own in DATABASE_URL and run "npx black-trade db init", or rename each, e.g.: ALTER TABLE ${first.name} RENAME TO old_${first.name};`,
     },
   );
 }

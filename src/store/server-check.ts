@@ -78,7 +78,7 @@ async function checkSchema(database: Database, access: Access): Promise<void> {
     throw new BlackTradeError(
       "E_DB_NOT_MIGRATED",
       `${pending.length} of ${migrations.length} migrations are not applied`,
-      { remedy: 'Run "black-trade db migrate".' },
+      { remedy: 'Run "npx black-trade db migrate".' },
     );
   }
   const differences = differencesOf(await readTables(database));
@@ -117,7 +117,7 @@ function faultsOf({ encoding, fsync, fullPageWrites }: ServerRow): string[] {
 function unsafe(faults: readonly string[]): BlackTradeError {
   return new BlackTradeError("E_DB_UNSAFE", `the database may lose data: ${faults.join("; ")}`, {
     remedy: faults.some((fault) => fault.includes("encoding"))
-      ? 'Create a database of its own with encoding UTF8: "black-trade db init" does.'
+      ? 'Create a database of its own with encoding UTF8: "npx black-trade db init" does.'
       : "Switch it on in the server's configuration and restart the server.",
   });
 }
