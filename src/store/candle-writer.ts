@@ -91,12 +91,12 @@ const RAISE = `
     series_id,
     candle_time(next_ms),
     candle_time(newest_ms),
-    case when live_end_ms >= candle_epoch_ms(run.started_at) + run.exchange_offset_ms then
+    case when live_end_ms + run.exchange_offset_ms is not null then
       least(greatest(candle_epoch_ms(clock_timestamp()) + run.exchange_offset_ms - live_end_ms, 0), 2147483647)
     end
   from unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[])
     as implied (series_id, next_ms, newest_ms, live_end_ms)
-  left join (select exchange_offset_ms, started_at from ingestion_runs order by id desc limit 1) run on true
+  left join (select exchange_offset_ms from ingestion_runs order by id desc limit 1) run on true
   order by series_id
   on conflict (series_id) do update set
     next_open_time = greatest(known.next_open_time, excluded.next_open_time),
