@@ -254,6 +254,48 @@ export interface RunStore {
   end(): Promise<void>;
 }
 
+/** A version of a candle that another one took the place of. */
+export interface CandleRevision {
+  readonly replaced: VersionedCandle;
+  /** Road and exchange time of the version that took its place. */
+  readonly replacedBy: Pick<VersionedCandle, "source" | "observedTime">;
+  /** Epoch ms by the clock of the database. */
+  readonly replacedTime: number;
+}
+
+/** What readers ask of the store. Every decimal is the text that was written; ranges are half-open, rows ascending. */
+export interface CandleQueries {
+  /** Every series that the database knows, by exchange, symbol and timeframe. */
+  series(): Promise<readonly Series[]>;
+  /** Candles that open in `[from, to)`, the first `limit` of them. */
+  range(series: Series, range: TimeRange, limit: number): Promise<readonly VersionedCandle[]>;
+  /** The newest `count` candles, ascending; with `before` the newest that open before it (epoch ms, exclusive). */
+  latest(series: Series, count: number, before?: number): Promise<readonly VersionedCandle[]>;
+  /** Replaced versions, by open time, then oldest first. */
+  revisions(series: Series, range: TimeRange, limit: number): Promise<readonly CandleRevision[]>;
+  /** Ledger entries of a series that are not filled, ascending. */
+  gaps(series: Series): Promise<readonly Gap[]>;
+}
+
+/** A candle that a committed transaction stored or replaced. */
+export interface CandleChange {
+  /** Grows in commit order; the place from which {@link CandleChanges.follow} goes on. */
+  readonly id: number;
+  readonly candle: VersionedCandle;
+  readonly outcome: "stored" | "revised";
+}
+
+/** Candles as they are committed, by whichever process. */
+export interface CandleChanges {
+  /**
+   * Every change after `afterId` (from now on when not given), in commit order, at least once; goes on over lost
+   * connections without a loss, and ends when `signal` is aborted. Bulk loads of history tell only of the series and the
+   * stretch that they touched.
+   * @throws {BlackTradeError} E_DB_* when `afterId` is so old that its changes are no longer kept
+   */
+  follow(signal: AbortSignal, afterId?: number): AsyncIterable<readonly CandleChange[]>;
+}
+
 /** Facts from which status is computed, by any process. */
 export interface StatusStore {
   /**

@@ -1,19 +1,11 @@
 import { BlackTradeError } from "../core/errors.ts";
 import { readVersionNumber, type VersionedCandle } from "../core/finality.ts";
+import type { CandleRevision } from "../core/ports.ts";
 import type { TimeRange } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
 import { closeTimeOf } from "../core/timeframe.ts";
 import type { Executor } from "./database.ts";
 import type { SeriesCatalog } from "./series-catalog.ts";
-
-/** A version of a candle that another one took the place of. */
-export interface CandleRevision {
-  readonly replaced: VersionedCandle;
-  /** Road and exchange time of the version that took its place. */
-  readonly replacedBy: Pick<VersionedCandle, "source" | "observedTime">;
-  /** Epoch ms by the clock of the database. */
-  readonly replacedTime: number;
-}
 
 interface CandleRow {
   readonly openTime: number;
@@ -41,7 +33,11 @@ const RANGE = `
   order by open_time
   limit $4`;
 
-const LATEST = `select ${COLUMNS} from candles where series_id = $1 order by open_time desc limit $2`;
+const LATEST = `
+  select ${COLUMNS} from candles
+  where series_id = $1 and open_time < candle_time($3)
+  order by open_time desc
+  limit $2`;
 
 const COUNT = `
   select count(*) as count from candles
@@ -74,9 +70,14 @@ export class CandleReader {
     return rows.map((row) => candleOf(series, row));
   }
 
-  /** The newest `count` candles, ascending. @throws {BlackTradeError} E_DB_* */
-  async latest(series: Series, count: number): Promise<readonly VersionedCandle[]> {
-    const rows = await this.#rows<CandleRow>("read-latest", LATEST, series, [count]);
+  /** The newest `count` candles that open before `before`, ascending. @throws {BlackTradeError} E_DB_* */
+  async latest(
+    series: Series,
+    count: number,
+    before: number = EVER.to,
+  ): Promise<readonly VersionedCandle[]> {
+    const [, to] = edges({ from: 0, to: before });
+    const rows = await this.#rows<CandleRow>("read-latest", LATEST, series, [count, to]);
     return rows.map((row) => candleOf(series, row)).reverse();
   }
 

@@ -1,6 +1,11 @@
-import type { Gap } from "../core/gaps.ts";
-import type { BanStore, CandleStore, GapStore, RunStore, StatusStore } from "../core/ports.ts";
-import type { Series } from "../core/series.ts";
+import type {
+  BanStore,
+  CandleQueries,
+  CandleStore,
+  GapStore,
+  RunStore,
+  StatusStore,
+} from "../core/ports.ts";
 import { BanLedger } from "./ban-ledger.ts";
 import { CandleReader } from "./candle-reader.ts";
 import { CandleWriter } from "./candle-writer.ts";
@@ -37,14 +42,11 @@ export interface Store
     BanStore,
     RunStore,
     StatusStore,
-    Pick<CandleReader, "range" | "latest" | "count" | "revisions">,
+    CandleQueries,
+    Pick<CandleReader, "count">,
     Pick<Coverage, "holes" | "unconfirmed" | "saveConfirmed" | "share"> {
   /** What the check at the start found. */
   readonly server: ServerReport;
-  /** Every series that the database knows, by exchange, symbol and timeframe. */
-  series(): Promise<readonly Series[]>;
-  /** Ledger entries of a series that are not filled, ascending. */
-  gaps(series: Series): Promise<readonly Gap[]>;
   /** Refused candles, the last seen first. */
   quarantined(limit: number): Promise<readonly QuarantinedCandle[]>;
   /** Waits for what is running and closes every connection; a run that has not ended loses its hold on the database. */
@@ -93,7 +95,7 @@ function assemble(database: Database, server: ServerReport, pacing: Pacing): Sto
     report: (reports, exchangeTime) => runs.report(reports, exchangeTime),
     facts: () => readFacts(database),
     range: (series, range, limit) => reader.range(series, range, limit),
-    latest: (series, count) => reader.latest(series, count),
+    latest: (series, count, before) => reader.latest(series, count, before),
     count: (series, range) => reader.count(series, range),
     revisions: (series, range, limit) => reader.revisions(series, range, limit),
     holes: (series, range) => coverage.holes(series, range),
