@@ -1,0 +1,154 @@
+import { EventParser } from "./event-parser.js";
+
+/**
+ * The page's road to the program: requests, and the stream of events, both with the token when one is needed.
+ * `EventSource` cannot send a header and a token never stands in a URL: the stream is read with `fetch`.
+ * @typedef {import("./event-parser.js").ServerEvent} ServerEvent
+ * @typedef {{ kind: "live" } | { kind: "connecting" } | { kind: "lost", since: number, reason: string } | { kind: "locked" }} LinkState
+ */
+
+const TOKEN_KEY = "black-trade token";
+const MAX_RETRY_MS = 15_000;
+/** The program says something at least every 15 s. */
+const SILENCE_MS = 40_000;
+
+export class Connection {
+  /** @type {(state: LinkState) => void} */
+  onState = () => {};
+  /** @type {LinkState} */
+  #state = { kind: "connecting" };
+  /** @type {string | undefined} */
+  #lastId;
+  #retry = new AbortController();
+
+  /** @param {string} token */
+  unlock(token) {
+    sessionStorage.setItem(TOKEN_KEY, token);
+    this.#retry.abort();
+  }
+
+  /**
+   * @param {string} path @param {Record<string, string | number | undefined>} [query] @returns {Promise<any>}
+   * @throws {Error} in the words of the program
+   */
+  async get(path, query = {}) {
+    const response = await this.#fetch(path, query, { accept: "application/json" });
+    return response.json();
+  }
+
+  /** @param {string} path @returns {Promise<string>} */
+  async text(path) {
+    return (await this.#fetch(path, {}, {})).text();
+  }
+
+  /**
+   * Every event from now on; reconnects by itself and goes on where it was.
+   * @param {string} path @param {(event: ServerEvent) => void} onEvent
+   */
+  async follow(path, onEvent) {
+    for (let failures = 0; ; failures += 1) {
+      try {
+        await this.#read(path, (event) => {
+          failures = 0;
+          onEvent(event);
+        });
+        this.#lost("the program ended the connection");
+      } catch (error) {
+        if (this.#state.kind !== "locked") this.#lost(reasonOf(error));
+      }
+      this.#retry = new AbortController();
+      await pause(Math.min(MAX_RETRY_MS, 500 * 2 ** failures), this.#retry.signal);
+    }
+  }
+
+  /** @param {string} path @param {(event: ServerEvent) => void} onEvent */
+  async #read(path, onEvent) {
+    const watchdog = new AbortController();
+    let timer = setTimeout(() => watchdog.abort(), SILENCE_MS);
+    try {
+      const headers = {
+        accept: "text/event-stream",
+        ...(this.#lastId === undefined ? {} : { "last-event-id": this.#lastId }),
+      };
+      const response = await this.#fetch(path, {}, headers, watchdog.signal);
+      if (response.body === null) throw new Error("the answer is empty");
+      this.#become({ kind: "live" });
+      const parser = new EventParser((event) => {
+        if (event.id !== "") this.#lastId = event.id;
+        onEvent(event);
+      });
+      for await (const text of chunksOf(response.body)) {
+        clearTimeout(timer);
+        timer = setTimeout(() => watchdog.abort(), SILENCE_MS);
+        parser.push(text);
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** @param {string} path @param {Record<string, string | number | undefined>} query @param {Record<string, string>} headers @param {AbortSignal} [signal] */
+  async #fetch(path, query, headers, signal) {
+    const token = sessionStorage.getItem(TOKEN_KEY);
+    const given = Object.entries(query).filter(([, value]) => value !== undefined);
+    const search = new URLSearchParams(
+      given.map(([key, value]) => [key, String(value)]),
+    ).toString();
+    const response = await fetch(search === "" ? path : `${path}?${search}`, {
+      headers: { ...headers, ...(token === null ? {} : { authorization: `Bearer ${token}` }) },
+      cache: "no-store",
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (response.status === 401) this.#become({ kind: "locked" });
+    if (!response.ok) throw new Error(await problemOf(response));
+    return response;
+  }
+
+  /** @param {string} reason */
+  #lost(reason) {
+    const since = this.#state.kind === "lost" ? this.#state.since : Date.now();
+    this.#become({ kind: "lost", since, reason });
+  }
+
+  /** @param {LinkState} state */
+  #become(state) {
+    this.#state = state;
+    this.onState(state);
+  }
+}
+
+/** @param {ReadableStream<Uint8Array>} body @returns {AsyncGenerator<string>} */
+async function* chunksOf(body) {
+  const decoder = new TextDecoder();
+  const reader = body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    yield decoder.decode(value, { stream: true });
+  }
+}
+
+/** @param {Response} response @returns {Promise<string>} */
+async function problemOf(response) {
+  const problem = await response.json().catch(() => ({}));
+  const words = problem.detail ?? problem.title ?? problem.error;
+  return typeof words === "string" ? words : `the program answered ${response.status}`;
+}
+
+/** @param {unknown} error */
+function reasonOf(error) {
+  if (error instanceof DOMException && error.name === "AbortError") return "nothing came for 40 s";
+  if (error instanceof TypeError) return "the program does not answer";
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** @param {number} ms @param {AbortSignal} signal ends it early @returns {Promise<void>} */
+function pause(ms, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

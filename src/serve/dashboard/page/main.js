@@ -1,0 +1,325 @@
+import { CandleChart } from "./chart.js";
+import { Connection } from "./connection.js";
+import { byId, element, forgetColors } from "./dom.js";
+import { EventList } from "./event-list.js";
+import { count, utc } from "./format.js";
+import { HeatMap } from "./heat-map.js";
+import { SeriesTable } from "./series-table.js";
+import { Tiles } from "./tiles.js";
+
+/**
+ * @typedef {import("./candle-store.js").Candle} Candle
+ * @typedef {import("./connection.js").LinkState} LinkState
+ * @typedef {import("./series-table.js").SeriesState} SeriesState
+ * @typedef {{ symbol: string, timeframe: string }} Series
+ */
+
+const DAY_MS = 86_400_000;
+const METRICS_MS = 5_000;
+const LOG_MS = 2_000;
+const COVERAGE_MS = 60_000;
+const THEME_KEY = "black-trade theme";
+
+const connection = new Connection();
+const tiles = new Tiles(byId("tiles", HTMLElement));
+const table = new SeriesTable(byId("series", HTMLElement));
+const events = new EventList(byId("events", HTMLElement));
+const heatMap = new HeatMap(byId("coverage", HTMLElement));
+const chart = new CandleChart(byId("chart", HTMLElement), {
+  candles: async ({ symbol, timeframe }, query) =>
+    (await connection.get("/api/v1/candles", { symbol, timeframe, ...query })).candles,
+  gaps: async ({ symbol, timeframe }) =>
+    (await connection.get("/api/v1/gaps", { symbols: symbol, timeframes: timeframe })).gaps.map(
+      (
+        /** @type {{ range: { from: number, to: number }, state: "open" | "confirmed" }} */ gap,
+      ) => ({
+        ...gap.range,
+        state: gap.state,
+      }),
+    ),
+  revisions: async ({ symbol, timeframe }, range) =>
+    (await connection.get("/api/v1/revisions", { symbol, timeframe, ...range })).revisions.map(
+      (/** @type {{ replaced: Candle }} */ { replaced }) => replaced.openTime,
+    ),
+});
+
+/** @type {readonly SeriesState[]} */
+let known = [];
+/** Shows what went wrong in its place, or takes it away. @param {string} id @param {Promise<unknown>} work */
+async function told(id, work) {
+  const place = byId(id, HTMLElement);
+  try {
+    await work;
+    place.hidden = true;
+  } catch (error) {
+    place.textContent = error instanceof Error ? error.message : String(error);
+    place.hidden = false;
+  }
+}
+
+// --- the connection ---
+
+connection.onState = (state) => {
+  const place = byId("link", HTMLElement);
+  place.dataset.state = state.kind;
+  document.body.dataset.link = state.kind;
+  sayLink(place, state);
+  const lock = byId("lock", HTMLDialogElement);
+  if (state.kind === "locked" && !lock.open) lock.showModal();
+  if (state.kind === "live") void refresh();
+};
+
+/** @param {HTMLElement} place @param {LinkState} state */
+function sayLink(place, state) {
+  if (state.kind === "live") place.textContent = "live";
+  else if (state.kind === "connecting") place.textContent = "connecting …";
+  else if (state.kind === "locked") place.textContent = "locked: the token is needed";
+  else {
+    place.textContent = `disconnected since ${utc(state.since)} UTC: ${state.reason}; what is shown is of then`;
+  }
+}
+
+byId("lock", HTMLDialogElement).addEventListener("close", () => {
+  const input = byId("token", HTMLInputElement);
+  connection.unlock(input.value);
+  input.value = "";
+});
+
+// --- state ---
+
+/** Everything anew: at the start, and after the connection was lost. */
+async function refresh() {
+  await told("series-problem", loadStatus());
+  const series = chart.series;
+  if (series !== undefined) await told("chart-problem", chart.open(series));
+  await told("coverage-problem", loadCoverage());
+  lastLine = 0;
+  events.clear();
+  await loadLog().catch(() => undefined);
+}
+
+async function loadStatus() {
+  showStatus(await connection.get("/api/v1/status"));
+}
+
+/**
+ * @param {{
+ *   run: { host: string, pid: number, mode: string, startedTime: number } | null,
+ *   series: (Omit<SeriesState, "symbol" | "timeframe"> & { series: Series })[],
+ * }} status
+ */
+function showStatus({ run, series }) {
+  known = series.map(({ series: { symbol, timeframe }, ...state }) => ({
+    ...state,
+    symbol,
+    timeframe,
+  }));
+  table.show(known);
+  fillSelects();
+  const active = known.filter(({ status }) => status === "active" || status === "halted").length;
+  tiles.set("Active series", `${active} of ${known.length}`);
+  tiles.set("Open gaps", count(known.reduce((sum, { openGapCount }) => sum + openGapCount, 0)));
+  byId("run", HTMLElement).textContent =
+    run === null
+      ? "no ingester has run yet"
+      : `${run.mode}, pid ${run.pid} on ${run.host}, since ${utc(run.startedTime)} UTC`;
+  void chart.refreshGaps().catch(() => undefined);
+  if (chart.series === undefined && known.length > 0) openFromAddress();
+}
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let coverageTimer;
+
+/** What is stored has changed; the map is counted again, and not too often. */
+function loadCoverageSoon() {
+  coverageTimer ??= setTimeout(() => {
+    coverageTimer = undefined;
+    void told("coverage-problem", loadCoverage());
+  }, 5_000);
+}
+
+async function loadCoverage() {
+  const days = Number(byId("days", HTMLSelectElement).value);
+  const to = Math.floor(Date.now() / DAY_MS) * DAY_MS + DAY_MS;
+  const from = to - days * DAY_MS;
+  const { series } = await connection.get("/api/v1/coverage", { from, to: to - 1 });
+  heatMap.show(
+    series.map((/** @type {{ series: Series, days: import("./heat-map.js").Day[] }} */ row) => ({
+      ...row.series,
+      days: row.days,
+    })),
+    { from, to },
+  );
+}
+
+/** Id of the newest line of the log that is shown. */
+let lastLine = 0;
+
+async function loadLog() {
+  const { lines } = await connection.get("/api/v1/log", { after: lastLine });
+  // Another process counts from one again.
+  if (lines.length === 0 && lastLine > 0) return;
+  for (const { id, time, text } of lines) {
+    events.add(time, text);
+    lastLine = id;
+  }
+}
+
+async function loadMetrics() {
+  const text = await connection.text("/metrics");
+  tiles.addMetrics(text, performance.now());
+}
+
+// --- what one chooses ---
+
+/** @param {Series} series @param {{ from: number, to: number }} [range] */
+function open(series, range) {
+  const { symbol, timeframe } = series;
+  location.replace(`#${encodeURIComponent(symbol)}/${timeframe}`);
+  document.title = `${symbol} ${timeframe} · black-trade`;
+  byId("chart-title", HTMLElement).textContent = `${symbol} ${timeframe}`;
+  fillSelects();
+  byId("symbol", HTMLSelectElement).value = symbol;
+  byId("timeframe", HTMLSelectElement).value = timeframe;
+  void told("chart-problem", chart.open({ symbol, timeframe }, range));
+  fillSelects();
+}
+
+function openFromAddress() {
+  const [symbol = "", timeframe = ""] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const wanted = known.find((one) => one.symbol === symbol && one.timeframe === timeframe);
+  const first = wanted ?? known[0];
+  if (first !== undefined) open(first);
+}
+
+function fillSelects() {
+  const symbols = [...new Set(known.map(({ symbol }) => symbol))];
+  const shown = chart.series;
+  fill("symbol", symbols, shown?.symbol);
+  const timeframes = known.filter(({ symbol }) => symbol === shown?.symbol);
+  fill(
+    "timeframe",
+    timeframes.map(({ timeframe }) => timeframe),
+    shown?.timeframe,
+  );
+}
+
+/** @param {string} id @param {readonly string[]} values @param {string | undefined} chosen */
+function fill(id, values, chosen) {
+  const select = byId(id, HTMLSelectElement);
+  const present = [...select.options].map(({ value }) => value);
+  if (present.join("\n") !== values.join("\n")) {
+    select.replaceChildren(...values.map((value) => element("option", { value }, value)));
+  }
+  if (chosen !== undefined) select.value = chosen;
+}
+
+byId("symbol", HTMLSelectElement).addEventListener("change", (event) => {
+  const symbol = /** @type {HTMLSelectElement} */ (event.target).value;
+  const timeframes = known.filter((one) => one.symbol === symbol).map(({ timeframe }) => timeframe);
+  const before = chart.series?.timeframe;
+  const timeframe = before !== undefined && timeframes.includes(before) ? before : timeframes[0];
+  if (timeframe !== undefined) open({ symbol, timeframe });
+});
+byId("timeframe", HTMLSelectElement).addEventListener("change", (event) => {
+  const symbol = chart.series?.symbol;
+  const timeframe = /** @type {HTMLSelectElement} */ (event.target).value;
+  if (symbol !== undefined) open({ symbol, timeframe });
+});
+byId("newest", HTMLButtonElement).addEventListener("click", () => {
+  if (chart.series !== undefined) open(chart.series);
+});
+byId("find", HTMLInputElement).addEventListener("input", (event) => {
+  table.find(/** @type {HTMLInputElement} */ (event.target).value);
+});
+byId("days", HTMLSelectElement).addEventListener("change", () => {
+  void told("coverage-problem", loadCoverage());
+});
+byId("table", HTMLDetailsElement).addEventListener("toggle", drawRows);
+table.onOpen = (series) => {
+  open(series);
+  byId("chart-title", HTMLElement).focus();
+};
+heatMap.onOpen = (row, day) => {
+  const from = Date.parse(day.day);
+  open(row, { from, to: from + DAY_MS });
+  byId("chart-title", HTMLElement).focus();
+};
+
+const theme = byId("theme", HTMLSelectElement);
+theme.value = localStorage.getItem(THEME_KEY) ?? "auto";
+theme.addEventListener("change", applyTheme);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", applyTheme);
+
+function applyTheme() {
+  localStorage.setItem(THEME_KEY, theme.value);
+  if (theme.value === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme.value;
+  forgetColors();
+  chart.applyTheme();
+  heatMap.redraw();
+}
+
+// --- the candle that is pointed at, and the table ---
+
+chart.onProblem = (reason) => void told("chart-problem", Promise.reject(new Error(reason)));
+chart.onCandle = (candle, isForming) => {
+  byId("candle", HTMLElement).textContent = candle === undefined ? "" : saidOf(candle, isForming);
+  drawRows();
+};
+
+/** @param {Candle} candle @param {boolean} isForming */
+function saidOf({ openTime, open, high, low, close, volume, source }, isForming) {
+  const state = isForming ? "forming" : (source ?? "");
+  return `${utc(openTime)} · O ${open} H ${high} L ${low} C ${close} · volume ${volume} · ${state}`;
+}
+
+function drawRows() {
+  if (!byId("table", HTMLDetailsElement).open) return;
+  const rows = chart.newest().reverse();
+  byId("rows", HTMLElement).replaceChildren(
+    ...rows.map(({ openTime, open, high, low, close, volume }) =>
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, utc(openTime)),
+        ...[open, high, low, close, volume].map((text) => element("td", {}, text)),
+      ),
+    ),
+  );
+}
+
+// --- go ---
+
+/** @param {import("./connection.js").ServerEvent} event */
+function onEvent({ event, data }) {
+  if (event === "closed") {
+    chart.stored(data.series, data.candle, data.outcome === "revised");
+    if (data.outcome === "revised") {
+      const { symbol, timeframe } = data.series;
+      events.add(
+        Date.now(),
+        `${symbol} ${timeframe}: the candle of ${utc(data.candle.openTime)} was revised`,
+      );
+    }
+  } else if (event === "stretch") {
+    loadCoverageSoon();
+    if (chart.isTouchedBy(data.series, data.range))
+      void told("chart-problem", chart.open(data.series));
+  } else if (event === "forming") chart.forming(data.series, data.candle);
+  else if (event === "status") {
+    void told("series-problem", loadStatus());
+    loadCoverageSoon();
+  } else if (event === "dropped") {
+    events.add(Date.now(), "This page was too slow and missed candles; they are read again.");
+    void refresh();
+  }
+}
+
+applyTheme();
+void connection.follow("/api/v1/events", onEvent);
+void loadMetrics().catch(() => undefined);
+setInterval(() => void told("series-problem", loadStatus()), METRICS_MS);
+setInterval(() => void loadMetrics().catch(() => undefined), METRICS_MS);
+setInterval(() => void loadLog().catch(() => undefined), LOG_MS);
+setInterval(() => void told("coverage-problem", loadCoverage()), COVERAGE_MS);

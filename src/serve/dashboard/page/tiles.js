@@ -1,0 +1,62 @@
+import { element } from "./dom.js";
+import { count, duration } from "./format.js";
+import { parseMetrics, quantile, total } from "./metrics.js";
+
+/**
+ * The figures at the head of the page.
+ * @typedef {import("./metrics.js").Samples} Samples
+ * @typedef {{ at: number, samples: Samples }} Reading
+ */
+
+/** Request weight that Binance grants a minute. */
+const WEIGHT_LIMIT = 6_000;
+/** Rates and percentiles are those of so long, ms. */
+const WINDOW_MS = 60_000;
+
+export class Tiles {
+  #place;
+  /** @type {Map<string, HTMLElement>} */
+  #values = new Map();
+  /** @type {Reading[]} */
+  #readings = [];
+
+  /** @param {HTMLElement} place a definition list */
+  constructor(place) {
+    this.#place = place;
+  }
+
+  /** @param {string} name @param {string} value */
+  set(name, value) {
+    let place = this.#values.get(name);
+    if (place === undefined) {
+      place = element("dd");
+      this.#values.set(name, place);
+      this.#place.append(element("div", {}, element("dt", {}, name), place));
+    }
+    if (place.textContent !== value) place.textContent = value;
+  }
+
+  /** @param {string} text of `/metrics` @param {number} at monotonic ms */
+  addMetrics(text, at) {
+    const samples = parseMetrics(text);
+    this.#readings.push({ at, samples });
+    while (this.#readings.length > 2 && (this.#readings[1]?.at ?? at) <= at - WINDOW_MS) {
+      this.#readings.shift();
+    }
+    const first = this.#readings[0];
+    if (first === undefined || first.at === at) return;
+    const stored = total(samples, "ingestion_candles_processed_total");
+    if (stored === undefined) return;
+    const before = total(first.samples, "ingestion_candles_processed_total") ?? 0;
+    const perSecond = Math.max(0, stored - before) / ((at - first.at) / 1_000);
+    this.set("Stored", `${count(perSecond)} candles/s`);
+    const [p50, p99] = [0.5, 0.99].map((q) => {
+      const seconds = quantile(first.samples, samples, "ingestion_latency_seconds", q);
+      return seconds === undefined ? "–" : duration(seconds * 1_000);
+    });
+    this.set("Close → stored, p50 / p99", `${p50} / ${p99}`);
+    const weight = total(samples, "exchange_request_weight_used") ?? 0;
+    this.set("Request weight", `${count(weight)} of ${count(WEIGHT_LIMIT)} a minute`);
+    this.set("Waiting for the database", count(total(samples, "ingestion_queue_size") ?? 0));
+  }
+}
