@@ -63,7 +63,13 @@ interface Run {
   readonly seconds: number;
   readonly candlesPerSecond: number;
   /** Of the time of filling, the part in which a transaction was under way. */
-  readonly databaseShare: number;
+  readonly writingShare: number;
+  /** What the lanes of filling were at or waited for, as shares of their time: add up to 1. */
+  readonly shares: {
+    readonly database: number;
+    readonly network: number;
+    readonly parsing: number;
+  };
   readonly maxRssMb: number;
   /** CPU time as a share of the elapsed time of the process: parsing, checking, sending; and of the simulator. */
   readonly cpu: { readonly program: number; readonly exchange: number };
@@ -172,7 +178,12 @@ interface Backfilled {
   readonly summary: {
     readonly storedCount: number;
     readonly elapsedMs: number;
-    readonly databaseMs: number;
+    readonly writingMs: number;
+    readonly phases: {
+      readonly databaseMs: number;
+      readonly networkMs: number;
+      readonly parsingMs: number;
+    };
     readonly files: Readonly<Record<string, number>>;
   };
 }
@@ -213,6 +224,8 @@ async function backfill(
   await polling;
   if (stdout === "") throw new Error(`backfill ended with ${status}:\n${stderr}`);
   const { summary } = JSON.parse(stdout) as Backfilled;
+  const { databaseMs, networkMs, parsingMs } = summary.phases;
+  const lanesMs = databaseMs + networkMs + parsingMs;
   const exchangeAfter = await usageOf(exchange.process.pid);
   const exchangeCpu = (exchangeAfter?.cpuSeconds ?? 0) - (exchangeBefore?.cpuSeconds ?? 0);
   return {
@@ -222,7 +235,12 @@ async function backfill(
     candles: summary.storedCount,
     seconds: summary.elapsedMs / 1_000,
     candlesPerSecond: summary.storedCount / (summary.elapsedMs / 1_000),
-    databaseShare: summary.databaseMs / summary.elapsedMs,
+    writingShare: summary.writingMs / summary.elapsedMs,
+    shares: {
+      database: databaseMs / lanesMs,
+      network: networkMs / lanesMs,
+      parsing: parsingMs / lanesMs,
+    },
     maxRssMb: usage.maxRssMb,
     cpu: { program: usage.cpuSeconds / wholeSeconds, exchange: exchangeCpu / wholeSeconds },
     files: summary.files,
@@ -361,7 +379,8 @@ function textOf({ runs, maxWeightPerMinute, violations, compared }: Report): str
     `backfill (${availableParallelism()} cores for simulator, program and PostgreSQL together; Node.js ${process.version})`,
     ...runs.flatMap((run) => [
       `${run.name}, simulator ${run.simulator}: ${run.candles} candles in ${run.seconds.toFixed(1)} s = ${run.candlesPerSecond.toFixed(0)}/s, exit ${run.exitStatus}`,
-      `  time in the database ${percent(run.databaseShare)}, rest ${percent(1 - run.databaseShare)}; CPU of a core: program ${percent(run.cpu.program)}, simulator ${percent(run.cpu.exchange)}`,
+      `  time of the lanes: database ${percent(run.shares.database)}, network ${percent(run.shares.network)}, parsing and the rest ${percent(run.shares.parsing)}`,
+      `  a batch was being written ${percent(run.writingShare)} of the time; CPU of a core: program ${percent(run.cpu.program)}, simulator ${percent(run.cpu.exchange)}`,
       `  peak RSS ${run.maxRssMb.toFixed(0)} MB; files ${JSON.stringify(run.files)}; ${run.requests} requests of REST`,
     ]),
     `most weight in a minute ${maxWeightPerMinute} of 6000, violations ${JSON.stringify(violations)}`,

@@ -8,6 +8,7 @@ const dist = join(root, "dist");
 
 rmSync(dist, { recursive: true, force: true });
 execFileSync("npx", ["tsc", "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
-for (const file of globSync("store/migrations/*.sql", { cwd: join(root, "src") })) {
+const read = ["store/migrations/*.sql", "serve/dashboard/page/*.{html,css,svg,js}"];
+for (const file of globSync(read, { cwd: join(root, "src") })) {
   cpSync(join(root, "src", file), join(dist, file));
 }

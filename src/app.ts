@@ -1,48 +1,66 @@
+import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
 import { systemClock } from "./clock.ts";
 import { type Config, historyDays, secretsOf } from "./config.ts";
 import { WeightBudget } from "./core/budget.ts";
-import type { IngestEvent } from "./core/events.ts";
+import { BlackTradeError, messageOf } from "./core/errors.ts";
+import type { IngestEvent, Recorder } from "./core/events.ts";
 import { ExchangeTime } from "./core/exchange-time.ts";
 import type { ArchiveSource, Ban } from "./core/ports.ts";
 import type { Series } from "./core/series.ts";
+import { encodeCandles } from "./csv/export/encode.ts";
+import { Mirror } from "./csv/mirror.ts";
 import {
   createBinanceArchive,
   createBinanceRest,
   createBinanceStream,
   EXCHANGE,
+  knownOutage,
   planArchive,
   refuseUnknownSymbols,
 } from "./exchanges/binance/index.ts";
 import { History, type HistoryProgress } from "./ingest/history.ts";
+import { doJob } from "./ingest/job.ts";
 import { type IngestSummary, ingest, obeyStoredBan } from "./ingest/run.ts";
-import { startHttp } from "./serve/http.ts";
-import { createStatusReader, type StatusView } from "./serve/status-reader.ts";
+import { QUERY_CONCURRENCY } from "./serve/query-gate.ts";
+import { type Serving, type ServingSources, startServing } from "./serve/serving.ts";
+import { createStatusReader } from "./serve/status-reader.ts";
 import {
   createDatabase,
   Database,
+  type DatabaseFacts,
   describeTarget,
+  EMBEDDED_DATABASE,
   type Embedded,
+  inspectDatabase,
   migrate,
   migrateDown,
   migrationStates,
   openStore,
   parseDatabaseUrl,
   type Store,
+  type StoreOptions,
   startEmbedded,
 } from "./store/index.ts";
 import { openLog } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
+import { RecentLines } from "./telemetry/recent-lines.ts";
 import { createRecorder } from "./telemetry/record.ts";
+import { createRenderer } from "./telemetry/render.ts";
 import { packageVersion } from "./version.ts";
 
-/** Name of the database in the embedded server. */
-const EMBEDDED_DATABASE = "black_trade";
 /** Binance's limit of request weight a minute (binance.md §2.1). */
-const WEIGHT_PER_MINUTE = 6_000;
+export const WEIGHT_PER_MINUTE = 6_000;
 const DAY_MS = 86_400_000;
+/** The most that the query of a request may take. */
+const QUERY_DEADLINE_MS = 5_000;
+/** The mirror's own: two files at a time, and a look at what has changed. */
+const MIRROR_CONNECTIONS = 4;
 /** Name under which the archive host's holds are kept. */
 const ARCHIVE_HOLD = "binance-archive";
 
@@ -58,8 +76,13 @@ export interface OpenedDatabase {
   readonly migrateDown: (count: number) => ReturnType<typeof migrateDown>;
   readonly migrationStates: () => ReturnType<typeof migrationStates>;
   readonly server: () => Promise<{ version: string; timescale: string | undefined; size: string }>;
+  /** What server and database say of themselves, whatever state the tables are in. */
+  readonly inspect: () => Promise<DatabaseFacts>;
   /** @throws {BlackTradeError} E_DB_NOT_MIGRATED and the other refusals of the start-up check */
-  readonly openStore: (access: "read" | "write") => Promise<Store>;
+  readonly openStore: (
+    access: "read" | "write",
+    more?: Pick<StoreOptions, "isReadOnly" | "deadlineMs" | "poolSize">,
+  ) => Promise<Store>;
   readonly close: () => Promise<void>;
 }
 
@@ -153,8 +176,9 @@ async function reach(
         size: row?.size ?? "",
       };
     },
-    openStore: async (access) => {
-      const store = await openStore({ ...connection, access });
+    inspect: () => inspectDatabase(database),
+    openStore: async (access, more = {}) => {
+      const store = await openStore({ ...connection, ...more, access });
       stores.push(store);
       return store;
     },
@@ -194,30 +218,22 @@ export interface RunOptions {
  * @throws {BlackTradeError} whatever keeps it from starting
  */
 export async function runIngest(config: Config, options: RunOptions): Promise<IngestSummary> {
+  const recent = new RecentLines();
   const log = openLog({
     level: config.logLevel,
     isPlain: options.isLogPlain,
     hasColors: options.hasColors ?? false,
     secrets: secretsOf(config),
     write: options.writeLog ?? ((line) => process.stderr.write(line)),
+    recent,
   });
-  const metrics = createMetrics(packageVersion());
+  const metrics = createMetrics(packageVersion(), seriesOf(config), config.mode);
   const recorder = createRecorder(metrics, log, config.mode, systemClock.monotonic);
-  let readStatus = async (): Promise<StatusView> => ({
-    isKnown: false,
-    reason: "the database is being opened",
-  });
   // First of all: a port in use is a mistake that must show before anything is started.
-  const http = options.isHttpEnabled
-    ? await startHttp({
-        ...config.http,
-        readStatus: () => readStatus(),
-        renderMetrics: (view) => renderMetrics(metrics, config.mode, view),
-      })
-    : undefined;
+  const http = options.isHttpEnabled ? await openHttp(config, metrics, log, recent) : undefined;
   let database: OpenedDatabase | undefined;
+  let mirror: Awaited<ReturnType<typeof prepareMirror>> | undefined;
   try {
-    if (http !== undefined) log.info(`HTTP on ${http.url}: /metrics /livez /readyz`);
     database = await openDatabase(config, {
       onNote: (note) => log.warn(note),
       ...(config.isDbEchoed ? { onStatement: (line) => log.info(line) } : {}),
@@ -227,7 +243,10 @@ export async function runIngest(config: Config, options: RunOptions): Promise<In
     const store = await database.openStore("write");
     for (const warning of store.server.warnings) log.warn(warning);
     log.info(`Database: ${database.description}`);
-    readStatus = createStatusReader(store, systemClock.monotonic);
+    mirror = await prepareMirror(config, database, recorder);
+    const parts = await exchangeParts(config, store, mirror.record);
+    const sources = http && (await servingSources(config, database, store, parts, true));
+    const feed = sources && http.show(sources);
     const series = seriesOf(config);
     const companion = options.whileRunning?.({
       store,
@@ -238,13 +257,181 @@ export async function runIngest(config: Config, options: RunOptions): Promise<In
     const companionEnded = new AbortController();
     companion?.catch(() => companionEnded.abort());
     const signal = AbortSignal.any([options.signal, companionEnded.signal]);
-    const summary = await ingest(await ingestOptions(config, store, recorder), signal);
+    const onLive = feed === undefined ? {} : { onLive: feed.takeLive.bind(feed) };
+    const summary = await ingest({ ...ingestOptions(config, store, parts), ...onLive }, signal);
     await companion;
     return summary;
   } finally {
     await http?.close();
+    await mirror?.stop();
     await database?.close();
   }
+}
+
+/**
+ * The CSV mirror beside ingestion, when one is wanted. It begins when ingestion has taken the database, for two must not
+ * write one folder, and ends after it, with what was written last.
+ */
+async function prepareMirror(
+  config: Config,
+  database: OpenedDatabase,
+  record: Recorder,
+): Promise<{ readonly record: Recorder; readonly stop: () => Promise<void> }> {
+  if (config.csvMirrorDir === undefined) return { record, stop: async () => undefined };
+  const mirror = new Mirror({
+    folder: config.csvMirrorDir,
+    exchange: EXCHANGE,
+    store: await database.openStore("read", { poolSize: MIRROR_CONNECTIONS }),
+    clock: systemClock,
+    random: Math.random,
+    record,
+  });
+  const stop = new AbortController();
+  let running: Promise<void> | undefined;
+  return {
+    record: (event) => {
+      record(event);
+      if (event.kind === "started") running ??= mirror.run(stop.signal);
+      else if (event.kind === "batchWritten") mirror.heedWritten(event.candles);
+    },
+    stop: async () => {
+      stop.abort();
+      await running;
+    },
+  };
+}
+
+/** Listens at once; what there is to show comes later. */
+async function openHttp(
+  config: Config,
+  metrics: Metrics,
+  log: ReturnType<typeof openLog>,
+  recent: RecentLines,
+): Promise<Serving> {
+  const renderMetrics = createRenderer(metrics, config.mode);
+  const http = await startServing({
+    ...config.http,
+    clock: systemClock,
+    version: packageVersion(),
+    renderMetrics: (view) => renderMetrics(view.isKnown ? view : undefined),
+    logLines: (afterId) => recent.after(afterId),
+    onFault: (error) => log.warn(`HTTP: ${messageOf(error)}`),
+  });
+  log.info(
+    `HTTP on ${http.url}: dashboard /, API /api/v1 and /openapi.json, /metrics /livez /readyz`,
+  );
+  return http;
+}
+
+/** What HTTP shows of an open database. */
+async function servingSources(
+  config: Config,
+  database: OpenedDatabase,
+  store: Store,
+  parts: ExchangeParts,
+  isIngesting: boolean,
+): Promise<ServingSources> {
+  // For requests of others: connections of their own, which may only read, and only for a short while.
+  const queries = await database.openStore("read", {
+    isReadOnly: true,
+    deadlineMs: QUERY_DEADLINE_MS,
+    poolSize: QUERY_CONCURRENCY,
+  });
+  const { exchangeTime } = parts;
+  const now = (): number =>
+    exchangeTime.isKnown ? exchangeTime.now(systemClock.monotonic()) : systemClock.now();
+  return {
+    queries,
+    readStatus: createStatusReader(store, systemClock.monotonic),
+    now,
+    isIngesting,
+    encode: async (format, series, candles) => {
+      const page = candles.map(({ candle }) => candle);
+      return buffer(encodeCandles(format, Readable.from([page]), { series }));
+    },
+    knownOutage: (series, range) => (series.exchange === EXCHANGE ? knownOutage(range) : undefined),
+    runJob: (request, signal, onProgress) =>
+      doJob(
+        {
+          store,
+          openHistory: (symbols, onFilled) =>
+            openHistory(parts, store, { signal, symbols, onProgress: onFilled }),
+          configured: seriesOf(config),
+          historyMs: (timeframe) => historyDays(config, timeframe) * DAY_MS,
+          createHash: () => {
+            const hash = createHash("sha256");
+            return { update: (text) => hash.update(text), digest: () => hash.digest("hex") };
+          },
+          now,
+        },
+        request,
+        signal,
+        onProgress,
+      ),
+  };
+}
+
+/** How serving without ingestion is accompanied. */
+export interface ServeRunOptions extends Pick<RunOptions, "signal" | "isLogPlain" | "hasColors"> {
+  /** Told of the base of the HTTP face when everything is served. */
+  readonly onReady?: (url: string) => void;
+}
+
+/**
+ * Serves what is stored, and what another process stores, until the signal is aborted. Migrates nothing.
+ * @throws {BlackTradeError} whatever keeps it from starting
+ */
+export async function runServe(config: Config, options: ServeRunOptions): Promise<void> {
+  const recent = new RecentLines();
+  const log = openLog({
+    level: config.logLevel,
+    isPlain: options.isLogPlain,
+    hasColors: options.hasColors ?? false,
+    secrets: secretsOf(config),
+    write: (line) => process.stderr.write(line),
+    recent,
+  });
+  const metrics = createMetrics(packageVersion(), seriesOf(config), config.mode);
+  const record = createRecorder(metrics, log, "serve", systemClock.monotonic);
+  const http = await openHttp(config, metrics, log, recent);
+  let database: OpenedDatabase | undefined;
+  try {
+    database = await openDatabase(config, {
+      onNote: (note) => log.warn(note),
+      ...(config.isDbEchoed ? { onStatement: (line) => log.info(line) } : {}),
+    });
+    const store = await openForServing(database);
+    for (const warning of store.server.warnings) log.warn(warning);
+    log.info(`Database: ${database.description}`);
+    const parts = await exchangeParts(config, store, record);
+    await seedTime(store, parts.exchangeTime);
+    await obeyStoredBan({ ...parts, store, exchange: EXCHANGE });
+    http.show(await servingSources(config, database, store, parts, false));
+    log.info("Serving without ingesting: no forming candles; closed ones show as they are stored.");
+    options.onReady?.(http.url);
+    if (!options.signal.aborted) await once(options.signal, "abort");
+  } finally {
+    await http.close();
+    await database?.close();
+  }
+}
+
+/** Jobs write; a database user who may only read can be served all the same. */
+async function openForServing(database: OpenedDatabase): Promise<Store> {
+  try {
+    return await database.openStore("write");
+  } catch (error) {
+    if (error instanceof BlackTradeError && error.code === "E_DB_RIGHT") {
+      return database.openStore("read");
+    }
+    throw error;
+  }
+}
+
+/** The exchange's time as the last ingester knew it; jobs ask the exchange itself. */
+async function seedTime(store: Store, exchangeTime: ExchangeTime): Promise<void> {
+  const { run } = await store.facts();
+  if (run !== undefined) exchangeTime.seed(run.now, systemClock.monotonic());
 }
 
 /** Everything that a command about history works with. */
@@ -282,25 +469,38 @@ export async function withHistory<T>(
     await database.migrate();
     const store = await database.openStore("write");
     const parts = await exchangeParts(config, store, record);
-    const { exchangeTime, clock, source } = parts;
+    const { exchangeTime, clock } = parts;
     await obeyStoredBan({ ...parts, store, exchange: EXCHANGE });
-    await source.syncTime(options.signal);
-    const markets = await source.markets(options.signal);
-    refuseUnknownSymbols(options.symbols, markets);
-    const trading = new Set(
-      markets.filter(({ isTrading }) => isTrading).map(({ symbol }) => symbol),
-    );
-    const history = new History({
-      ...parts,
-      history: source,
-      store,
-      isTrading: (symbol) => trading.has(symbol),
-      ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
-    });
+    const history = await openHistory(parts, store, options);
     return await act({ store, history, now: () => exchangeTime.now(clock.monotonic()) });
   } finally {
     await database.close();
   }
+}
+
+/** History over parts that exist; the exchange is asked for its time and its symbols first. */
+async function openHistory(
+  parts: ExchangeParts,
+  store: Store,
+  { signal, symbols, onProgress }: Pick<HistoryRunOptions, "signal" | "symbols" | "onProgress">,
+): Promise<History> {
+  const { source } = parts;
+  await source.syncTime(signal);
+  const markets = await source.markets(signal);
+  refuseUnknownSymbols(symbols, markets);
+  const named = new Set(symbols);
+  await store.saveMarkets(
+    EXCHANGE,
+    markets.filter(({ symbol }) => named.has(symbol)),
+  );
+  const trading = new Set(markets.filter(({ isTrading }) => isTrading).map(({ symbol }) => symbol));
+  return new History({
+    ...parts,
+    history: source,
+    store,
+    isTrading: (symbol) => trading.has(symbol),
+    ...(onProgress === undefined ? {} : { onProgress }),
+  });
 }
 
 /** How a command about history is accompanied. */
@@ -318,6 +518,8 @@ export function seriesOf(config: Pick<Config, "symbols" | "timeframes">): Series
     config.timeframes.map((timeframe) => ({ exchange: EXCHANGE, symbol, timeframe })),
   );
 }
+
+type ExchangeParts = Awaited<ReturnType<typeof exchangeParts>>;
 
 /** The exchange's side, with the budget and the time that all requests share. */
 async function exchangeParts(config: Config, store: Store, record: (event: IngestEvent) => void) {
@@ -338,6 +540,7 @@ async function exchangeParts(config: Config, store: Store, record: (event: Inges
     ...(archiveHold === undefined ? {} : { heldUntilTime: archiveHold.untilTime }),
     clock: systemClock,
     exchangeTime,
+    record,
     onHold,
   });
   return {
@@ -348,12 +551,11 @@ async function exchangeParts(config: Config, store: Store, record: (event: Inges
   };
 }
 
-async function ingestOptions(
+function ingestOptions(
   config: Config,
   store: Store,
-  record: (event: IngestEvent) => void,
-): Promise<Parameters<typeof ingest>[0]> {
-  const parts = await exchangeParts(config, store, record);
+  parts: ExchangeParts,
+): Parameters<typeof ingest>[0] {
   const series = seriesOf(config);
   return {
     ...parts,
@@ -371,20 +573,4 @@ async function ingestOptions(
     store,
     checkSymbols: (markets) => refuseUnknownSymbols(config.symbols, markets),
   };
-}
-
-/** The status gauge is set from stored facts at each scrape, by the same function as everywhere (R4). */
-async function renderMetrics(
-  metrics: Metrics,
-  mode: string,
-  view: StatusView,
-): Promise<{ contentType: string; body: string }> {
-  metrics.status.reset();
-  if (view.isKnown) {
-    for (const { series, status } of view.series) {
-      const { symbol, timeframe } = series;
-      metrics.status.set({ symbol, timeframe, mode }, status.word === "active" ? 1 : 0);
-    }
-  }
-  return { contentType: metrics.registry.contentType, body: await metrics.registry.metrics() };
 }

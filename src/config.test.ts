@@ -8,6 +8,7 @@ import { type Config, historyDays, isLoopback, loadConfig, SETTINGS, secretsOf }
 import { BlackTradeError } from "./core/errors.ts";
 import { TIMEFRAMES } from "./core/timeframe.ts";
 
+const TOKEN = "mJ9y-Qf3Zp0_Kd7RxT2wVbN4";
 const NO_FILE = join(tmpdir(), "no-such-env-file");
 
 function load(env: Record<string, string>, flags = {}): Config {
@@ -103,17 +104,42 @@ test("a secret is never shown, in whatever part of a wrong setting it stands", (
 test("secrets are found in both spellings of a database URL", () => {
   const config = load({
     DATABASE_URL: "postgresql://u:p%40ss@h/d?password=other",
-    API_TOKEN: "t".repeat(32),
+    API_TOKEN: TOKEN,
   });
-  assert.deepEqual(secretsOf(config).sort(), ["other", "p%40ss", "p@ss", "t".repeat(32)].sort());
+  assert.deepEqual(secretsOf(config).sort(), ["other", "p%40ss", "p@ss", TOKEN].sort());
 });
 
 test("listening beyond this machine needs a token", () => {
   assert.match(problemsOf({ HTTP_HOST: "0.0.0.0" }).join("\n"), /set API_TOKEN/);
-  assert.equal(load({ HTTP_HOST: "0.0.0.0", API_TOKEN: "x".repeat(24) }).http.host, "0.0.0.0");
+  assert.equal(load({ HTTP_HOST: "0.0.0.0", API_TOKEN: TOKEN }).http.host, "0.0.0.0");
   for (const host of ["127.0.0.1", "127.9.9.9", "localhost", "::1"]) assert.ok(isLoopback(host));
   for (const host of ["0.0.0.0", "::", "10.0.0.1", "example.org", "127.evil.org"]) {
     assert.ok(!isLoopback(host), host);
+  }
+});
+
+test("a token has 128 bits and can be sent", () => {
+  const good = [TOKEN, "0123456789abcdef0123456789abcdef", "ab+/CD-_90~.".repeat(2)];
+  for (const token of good) assert.equal(load({ API_TOKEN: token }).http.token, token);
+  const bad = ["secret", "x".repeat(200), "0123456789abcdef01234567", "1234567890".repeat(3)];
+  for (const token of [...bad, `${TOKEN} ${TOKEN}`, `${TOKEN}ü`]) {
+    assert.match(problemsOf({ API_TOKEN: token }).join("\n"), /^API_TOKEN: /, token);
+  }
+});
+
+test("names of a proxy need a token, and are names; origins are origins", () => {
+  const name = { HTTP_ALLOWED_HOSTS: "Candles.example.com, 10.0.0.7" };
+  assert.match(problemsOf(name).join("\n"), /HTTP_ALLOWED_HOSTS: .* set API_TOKEN/);
+  const { http } = load({ ...name, API_TOKEN: TOKEN });
+  assert.deepEqual(http.allowedHosts, ["candles.example.com", "10.0.0.7"]);
+  for (const bad of ["http://a", "a/b", "a b", "*"]) {
+    const env = { HTTP_ALLOWED_HOSTS: bad, API_TOKEN: TOKEN };
+    assert.match(problemsOf(env).join("\n"), /is not a host name/, bad);
+  }
+  const origin = "https://charts.example.com:8443";
+  assert.deepEqual(load({ HTTP_ALLOWED_ORIGINS: origin }).http.allowedOrigins, [origin]);
+  for (const bad of ["*", "example.com", "https://a/", "https://a/b", "null"]) {
+    assert.match(problemsOf({ HTTP_ALLOWED_ORIGINS: bad }).join("\n"), /is not an origin/, bad);
   }
 });
 
@@ -138,6 +164,35 @@ test("flags win over the environment, the environment over .env", () => {
     [["BTCUSDT"], ["5m"], 1000],
   );
   rmSync(folder, { recursive: true });
+});
+
+test("what was pasted into the wrong setting is not repeated", () => {
+  const password = "hunter2!Secret#0815";
+  const url = `postgresql://trader:${password.replace("#", "%23")}@db.example/black_trade`;
+  const names = Object.keys(SETTINGS).filter(
+    (name) => !["DATA_DIR", "API_TOKEN", "DATABASE_URL"].includes(name),
+  );
+  for (const name of names) {
+    for (const pasted of [url, password, TOKEN]) {
+      const said = problemsOf({ [name]: pasted }).join("\n");
+      assert.doesNotMatch(said, /unter2|Secret|Qf3Zp0/, `${name}: ${said}`);
+    }
+  }
+  assert.match(
+    problemsOf({ HTTP_PORT: url }).join(),
+    /HTTP_PORT: "pos…" \(\d+ characters\) is not/,
+  );
+});
+
+test("a database may be named by a user, no host, and the folder of its socket", () => {
+  const url = "postgresql://u:s3cr%40t@/db?host=/var/run/postgresql";
+  const config = load({ DATABASE_URL: url });
+  assert.equal(config.databaseUrl, url);
+  assert.ok(secretsOf(config).includes("s3cr@t"));
+  assert.match(
+    problemsOf({ DATABASE_URL: "postgresql://u:p/w@h/db" }).join(),
+    /is not of the form/,
+  );
 });
 
 test("history wanted of a new series follows BACKFILL_DAYS, else the timeframe", () => {

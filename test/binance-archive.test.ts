@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { BlackTradeError, type ErrorCode, SourceHoldError } from "../src/core/errors.ts";
+import type { IngestEvent } from "../src/core/events.ts";
 import { ExchangeTime } from "../src/core/exchange-time.ts";
 import type { Ban, HistoryPage } from "../src/core/ports.ts";
 import {
@@ -71,6 +73,32 @@ interface Setup {
   /** What stands in the folder of temporary files. */
   leftovers(): readonly string[];
 }
+
+test("every request is told, with its bytes and without a weight", async (t) => {
+  const events: IngestEvent[] = [];
+  const zip = zipped(GOOD);
+  const sum = { body: sumOf(zip) };
+  const record = (event: IngestEvent): void => void events.push(event);
+  const hangUp = (response: ServerResponse): void => void response.destroy();
+  const setup = await serve(t, [ofZip(zip), NOT_FOUND, hangUp], [sum], { record });
+  const opened = await setup.archive.open(DAILY, setup.signal);
+  assert.equal(opened.kind, "opened");
+  await setup.archive.open(MONTHLY, setup.signal);
+  await assert.rejects(setup.archive.open(DAILY, setup.signal));
+  assert.deepEqual(
+    events.map((event) =>
+      event.kind === "archiveRequestDone"
+        ? [event.file, event.httpStatus, event.byteCount, event.tookMs >= 0]
+        : event,
+    ),
+    [
+      ["daily", 200, zip.byteLength, true],
+      ["checksum", 200, sum.body.length, true],
+      ["monthly", 404, 0, true],
+      ["daily", 0, 0, true],
+    ],
+  );
+});
 
 /** A server that answers by turns: first the zips and then the checksums of the list, the last one for ever. */
 async function serve(

@@ -391,6 +391,37 @@ test("429: everybody waits until Retry-After", async (t) => {
   assert.equal(b.server.seen.length, 2);
 });
 
+test("a hold that several requests under way meet is told once, a longer one again", async (t) => {
+  const clock = virtualClock(NOW);
+  const answers = [10, 10, 10, 90].map((seconds) => ({
+    status: 429,
+    headers: { "retry-after": String(seconds) },
+    body: TOO_MANY,
+  }));
+  const arrived = Promise.withResolvers<void>();
+  const b = await bench(
+    t,
+    async (_request, index) => {
+      if (index === 2) arrived.resolve();
+      if (index < 3) await arrived.promise;
+      return answers[index] ?? { body: [] };
+    },
+    { clock },
+  );
+  const held = (): number => b.events.filter(({ kind }) => kind === "held").length;
+  await Promise.all(
+    ["1m", "5m", "1h"].map((timeframe) => {
+      const series = { ...SERIES, timeframe } as typeof SERIES;
+      return errorOf(b.rest.firstOpenTime(series, b.signal));
+    }),
+  );
+  assert.equal(held(), 1);
+  const later = errorOf(b.rest.firstOpenTime(SERIES, b.signal));
+  await clock.advance(10_000);
+  await later;
+  assert.equal(held(), 2);
+});
+
 test("418: the later of Retry-After and of the instant that the body names", async (t) => {
   const end = NOW + 600_000;
   const body = {

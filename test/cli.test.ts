@@ -231,7 +231,7 @@ describe("the command line", AT_ONCE, () => {
     for (const fix of [
       /TRADING_PAIR: is not a setting; did you mean TRADING_PAIRS\?/,
       /DATABASE_URL: is not of the form postgresql:\/\//,
-      /API_TOKEN: is too short; use at least 22 characters/,
+      /API_TOKEN: is too short or too plain; make one of 192 bits/,
       /TIMEFRAMES: "15min" is not a timeframe; did you mean 15m\?/,
       /TIMEFRAMES: "60m" is not a timeframe; did you mean 1h\?/,
       /TIMEFRAMES: "1h" is listed twice; remove one/,

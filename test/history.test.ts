@@ -6,6 +6,7 @@ import { describe, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { systemClock } from "../src/clock.ts";
 import { WeightBudget } from "../src/core/budget.ts";
+import type { IngestEvent } from "../src/core/events.ts";
 import { ExchangeTime } from "../src/core/exchange-time.ts";
 import { countOpenTimes } from "../src/core/timeframe.ts";
 import {
@@ -38,6 +39,7 @@ interface Tools {
   readonly simulator: Simulator;
   readonly history: History;
   readonly now: () => number;
+  readonly events: readonly IngestEvent[];
 }
 
 /** The history use case on real adapters, with the exchange's clock at `startAt`. */
@@ -51,7 +53,8 @@ async function withHistoryAt<T>(
   try {
     const exchangeTime = new ExchangeTime();
     const budget = new WeightBudget(6_000);
-    const record = (): void => undefined;
+    const events: IngestEvent[] = [];
+    const record = (event: IngestEvent): void => void events.push(event);
     const shared = { clock: systemClock, exchangeTime, budget, random: Math.random, record };
     const rest = createBinanceRest({
       ...shared,
@@ -71,7 +74,8 @@ async function withHistoryAt<T>(
       store,
       isTrading: () => true,
     });
-    return await act({ simulator, history, now: () => exchangeTime.now(systemClock.monotonic()) });
+    const now = (): number => exchangeTime.now(systemClock.monotonic());
+    return await act({ simulator, history, now, events });
   } finally {
     await simulator.close();
   }
@@ -122,7 +126,7 @@ describe("history from archives and REST", () => {
       });
       const startAt = Date.UTC(2025, 10, 20, 12, 30);
       try {
-        await withHistoryAt(store, market, startAt, async ({ simulator, history, now }) => {
+        await withHistoryAt(store, market, startAt, async ({ simulator, history, now, events }) => {
           const day = Date.UTC(2025, 9, 17);
           simulator.faults.set({ kind: "archiveMismatch", count: 3 });
           simulator.faults.set({
@@ -168,6 +172,18 @@ describe("history from archives and REST", () => {
           }
           assert.ok(summary.files.ok + summary.files.mismatch > 20);
           assert.ok(summary.files.mismatch > 0, "the wrong checksum was not noticed");
+          const flagged = await Promise.all(
+            wanted.map(async ({ series, range }) => {
+              const rows = await store.range(series, range, 200_000);
+              return rows.filter(({ source }) => source === "archive-unproven").length;
+            }),
+          );
+          const doubted = events.filter(({ kind }) => kind === "fileDoubted").length;
+          assert.equal(doubted, summary.files.mismatch, "each doubted file is reported");
+          assert.ok(
+            flagged.reduce((sum, count) => sum + count, 0) > 1_000,
+            "candles of a file that no checksum vouches for are not told from others",
+          );
           t.diagnostic(`${candles} candles equal; files ${JSON.stringify(summary.files)}`);
 
           const { requests } = simulator.journal.counts();
@@ -253,6 +269,40 @@ describe("history from archives and REST", () => {
       });
     },
   );
+
+  test("open gaps that wait for their next try are listed, and end fill-gaps with 3", async () => {
+    const now = Math.floor(Date.now() / 60_000) * 60_000;
+    const outage = { from: now - 5 * 3_600_000, to: now - 5 * 3_600_000 + 7 * 60_000 };
+    const market = new SeededMarket({ symbols: seededSymbols(["BTCUSDT"]), outages: [outage] });
+    const simulator = await startSimulator({ market, clock: systemClock });
+    const dataDir = await mkdtemp(join(tmpdir(), "bt-waiting-"));
+    await chmod(dataDir, 0o755);
+    const env = {
+      DATA_DIR: dataDir,
+      BINANCE_REST_URL: simulator.url,
+      BINANCE_ARCHIVE_URL: simulator.url,
+    };
+    try {
+      const series = ["--symbols", "BTCUSDT", "--timeframes", "1m"];
+      const first = await runProgram(["backfill", ...series, "--days", "1"], env);
+      assert.equal(first.status, 3, first.stderr);
+      assert.match(first.stdout, /7 exchange-had-none \(asked 1×\)/);
+      assert.match(first.stdout, /1 open gaps are left/);
+      for (const args of [["fill-gaps"], ["fill-gaps", "--dry-run"]]) {
+        const again = await runProgram([...args, "--json"], env);
+        assert.equal(again.status, 3, again.stderr);
+        const { open, plan } = JSON.parse(again.stdout);
+        assert.equal(plan.candleCount <= 1, true, "nothing is asked before its time");
+        assert.deepEqual(
+          open.map((gap: Record<string, unknown>) => [gap.from, gap.to, gap.reason, gap.candles]),
+          [[outage.from, outage.to, "exchange-had-none", 7]],
+        );
+      }
+    } finally {
+      await simulator.close();
+      await rm(dataDir, { recursive: true, force: true });
+    }
+  });
 
   test(`backfill and fill-gaps, each killed ${KILLS} times at random moments ends with the same table`, {
     timeout: 240_000,

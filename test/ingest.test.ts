@@ -32,6 +32,9 @@ for (const mode of ["websocket", "polling"] as const) {
       harness.fault("ban", 0, 30 * 60_000);
       if (mode === "websocket") harness.fault("drop", 5 * 60_000, 10 * 60_000);
       await harness.minutes(10);
+      for (const { problem = "" } of (await harness.store.facts()).series) {
+        assert.doesNotMatch(problem, /come by REST/, "REST is not asked during a ban");
+      }
       assert.equal(await harness.wordOf(SECOND), "banned");
       await harness.minutes(25);
       assert.equal(harness.model.requestsDuringBan, 0);

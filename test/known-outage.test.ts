@@ -36,7 +36,7 @@ test("a known outage is named beside the gap, and changes neither state nor exit
   try {
     const plan = await run("backfill", "--dry-run");
     assert.equal(plan.status, 3, plan.stderr);
-    assert.match(plan.stdout, /REASON +KNOWN\n.*in part known Binance outage 2021-04-25/);
+    assert.match(plan.stdout, /REASON\n.*not-fetched; in part known Binance outage 2021-04-25/);
 
     const loaded = await run("backfill", "--json");
     assert.equal(loaded.status, 3, loaded.stderr);

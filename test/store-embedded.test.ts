@@ -8,6 +8,7 @@ import {
   lstat,
   mkdir,
   mkdtemp,
+  readdir,
   readFile,
   rm,
   stat,
@@ -253,6 +254,28 @@ describe("the embedded server", () => {
         assert.equal(server.wasStarted, true);
       });
     }
+  });
+
+  test("PGSSLMODE of the environment is meant for other servers", async () => {
+    process.env.PGSSLMODE = "require";
+    try {
+      await withServer({ dataDir: await dataFolder() }, async (server) => {
+        assert.deepEqual(await ask(server, "select 1 as one"), { one: 1 });
+      });
+    } finally {
+      delete process.env.PGSSLMODE;
+    }
+  });
+
+  test("a server that was started and cannot be used is not left running", async () => {
+    const dataDir = await dataFolder();
+    const postmaster = join(dataDir, "pg18", "postmaster.pid");
+    const [password = assert.fail("no password file")] = (await readdir(join(dataDir, "pg18")))
+      .filter((name) => name.includes("password"))
+      .map((name) => join(dataDir, "pg18", name));
+    await writeFile(password, "another-password-than-the-right-one\n");
+    await assert.rejects(startEmbedded({ dataDir }), BlackTradeError);
+    await assert.rejects(stat(postmaster), { code: "ENOENT" });
   });
 
   test("a folder too deep for a socket has its socket elsewhere", async () => {

@@ -2,19 +2,22 @@ import { Command } from "commander";
 import { type HistoryTools, seriesOf, withHistory } from "../app.ts";
 import { type Config, historyDays, SETTINGS } from "../config.ts";
 import type { Gap } from "../core/gaps.ts";
-import { type Series, seriesLabel } from "../core/series.ts";
-import { countOpenTimes, openTimeAt } from "../core/timeframe.ts";
-import {
-  dueEnd,
-  type GapOutcome,
-  type HistoryPlan,
-  type HistorySummary,
-  type Wanted,
-} from "../ingest/history.ts";
+import { type Series, seriesKey } from "../core/series.ts";
+import { openTimeAt } from "../core/timeframe.ts";
+import { EXCHANGE } from "../exchanges/binance/index.ts";
+import { wholeFrom } from "../ingest/audit.ts";
+import { dueEnd, type Wanted } from "../ingest/history.ts";
 import { configOf, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
-import { knownOutageOf } from "./known-outage.ts";
-import { type Cell, duration, instant, type Output, tableLines } from "./output.ts";
-import { grouped, ProgressLine } from "./progress.ts";
+import {
+  gapDocument,
+  gapLines,
+  planDocument,
+  planLines,
+  summaryDocument,
+  summaryLines,
+} from "./history-lines.ts";
+import type { Output } from "./output.ts";
+import { ProgressLine } from "./progress.ts";
 import { parseTime } from "./time-argument.ts";
 
 interface HistoryFlags {
@@ -29,7 +32,6 @@ interface HistoryFlags {
 }
 
 const DAY_MS = 86_400_000;
-const SHOWN_GAPS = 40;
 
 function withRangeFlags(command: Command): Command {
   return withDatabaseFlags(command)
@@ -119,23 +121,25 @@ async function run(
         const plan = tools.history.plan(gaps);
         if (!flags.json) for (const text of planLines(plan, wanted)) output.note(text);
         if (flags.dryRun) {
-          if (flags.json) output.result(JSON.stringify({ plan: planDocument(plan) }));
-          else for (const text of gapLines(output, gaps)) output.result(text);
-          end(gaps.length === 0 ? 0 : 3);
+          const open = [...gaps, ...(await tools.history.waitingGaps(wanted))].filter(isOpen);
+          if (flags.json) {
+            const document = { plan: planDocument(plan), open: open.map(gapDocument) };
+            output.result(JSON.stringify(document));
+          } else for (const text of gapLines(output, open)) output.result(text);
+          end(open.length === 0 ? 0 : 3);
           return;
         }
         const summary = await tools.history.fill(gaps, stop.signal);
         line.end();
+        const open = (await tools.history.findGaps(wanted, false))
+          .concat(await tools.history.waitingGaps(wanted))
+          .filter(isOpen);
         if (flags.json) {
-          output.result(
-            JSON.stringify({ plan: planDocument(plan), summary: summaryDocument(summary) }),
-          );
-        } else for (const text of summaryLines(output, summary)) output.result(text);
-        const isWhole = summary.outcomes.every(
-          ({ left, problem }) =>
-            problem === undefined && left.every(({ state }) => state === "confirmed"),
-        );
-        end(isWhole ? 0 : 3);
+          const document = { plan: planDocument(plan), summary: summaryDocument(summary) };
+          output.result(JSON.stringify({ ...document, open: open.map(gapDocument) }));
+        } else for (const text of summaryLines(output, summary, open)) output.result(text);
+        const isWhole = summary.outcomes.every(({ problem }) => problem === undefined);
+        end(isWhole && open.length === 0 ? 0 : 3);
       },
     );
   } catch (error) {
@@ -149,6 +153,10 @@ async function run(
   }
 }
 
+function isOpen({ state }: Gap): boolean {
+  return state === "open";
+}
+
 /** `backfill` takes what is configured; `fill-gaps` everything that is stored, unless it is told. */
 async function chosenSeries(
   config: Config,
@@ -158,8 +166,10 @@ async function chosenSeries(
 ): Promise<readonly Series[]> {
   if (kind === "backfill") return seriesOf(config);
   const stored = await store.series();
+  // Files of other origins are series of exchanges that are not asked here.
   return stored.filter(
-    ({ symbol, timeframe }) =>
+    ({ exchange, symbol, timeframe }) =>
+      exchange === EXCHANGE &&
       (flags.symbols === undefined || config.symbols.includes(symbol)) &&
       (flags.timeframes === undefined || config.timeframes.includes(timeframe)),
   );
@@ -187,109 +197,6 @@ async function wantedOf(
     return range(now() - days * DAY_MS);
   }
   const { series: facts } = await store.facts();
-  const known = facts.find(
-    (one) => one.series.symbol === series.symbol && one.series.timeframe === series.timeframe,
-  );
-  const [first] = await store.range(series, { from: 0, to: Number.MAX_SAFE_INTEGER }, 1);
-  const [gap] = await store.gaps(series);
-  const starts = [known?.wantedFrom, first?.candle.openTime, gap?.range.from].filter(
-    (time) => time !== undefined,
-  );
-  return range(starts.length === 0 ? to : Math.min(...starts));
-}
-
-function planLines(plan: HistoryPlan, wanted: readonly Wanted[]): string[] {
-  const from = Math.min(...wanted.map(({ range }) => range.from));
-  const to = Math.max(...wanted.map(({ range }) => range.to));
-  const span = wanted.length === 0 ? "" : `, ${instant(from)} … ${instant(to)} UTC`;
-  if (plan.candleCount === 0) return [`${wanted.length} series${span}: nothing is missing`];
-  return [
-    `${wanted.length} series${span}`,
-    `missing ${grouped(plan.candleCount)} candles in ${plan.entries.length} stretches: ` +
-      `${plan.monthlyFileCount} monthly and ${plan.dailyFileCount} daily files, ` +
-      `${grouped(plan.requestCount)} requests (weight ${grouped(plan.weight)}), about ${duration(estimateMs(plan))}`,
-  ];
-}
-
-/** Requests go up to 60 % of 6,000 weight a minute, a file takes about a second, rows about 20 µs each. */
-function estimateMs({
-  weight,
-  monthlyFileCount,
-  dailyFileCount,
-  candleCount,
-}: HistoryPlan): number {
-  const waitMs = Math.max(0, weight / 3_600 - 1) * 60_000;
-  return waitMs + (monthlyFileCount + dailyFileCount) * 300 + candleCount * 0.02 + 1_000;
-}
-
-function gapLines(output: Output, gaps: readonly Gap[]): string[] {
-  const shown = gaps.slice(0, SHOWN_GAPS);
-  const known = shown.map(({ series, range }) => knownOutageOf(series, range));
-  const isAnyKnown = known.some((text) => text !== undefined);
-  const rows = shown.map((gap, index) =>
-    isAnyKnown ? [...gapCells(gap), { text: known[index] ?? "" }] : gapCells(gap),
-  );
-  const headings = isAnyKnown ? [...GAP_HEADINGS, "KNOWN"] : GAP_HEADINGS;
-  const more = gaps.length > SHOWN_GAPS ? [`… and ${gaps.length - SHOWN_GAPS} more`] : [];
-  return gaps.length === 0 ? [] : [...tableLines(output, headings, rows), ...more];
-}
-
-const GAP_HEADINGS = ["SERIES", "FROM", "TO", "CANDLES", "STATE", "REASON"];
-
-function gapCells({ series, range, reason, state }: Gap): Cell[] {
-  return [
-    { text: seriesLabel(series) },
-    { text: instant(range.from) },
-    { text: instant(range.to) },
-    { text: grouped(countOpenTimes(series.timeframe, range)), isRight: true },
-    { text: state, tone: state === "open" ? "busy" : "dim" },
-    { text: reason },
-  ];
-}
-
-function summaryLines(output: Output, summary: HistorySummary): string[] {
-  const { outcomes, storedCount, files, elapsedMs, rejectedRows } = summary;
-  const left = outcomes.flatMap((one) => one.left);
-  const problems = [...new Set(outcomes.flatMap(({ problem }) => problem ?? []))];
-  const rate = elapsedMs > 0 ? Math.round((storedCount / elapsedMs) * 1_000) : 0;
-  const fileText =
-    `files: ${files.ok} verified, ${files.mismatch} with a wrong checksum (stored, see the log), ` +
-    `${files["no-checksum"]} without one, ${files["not-published"]} not published; ${rejectedRows} rows refused`;
-  return [
-    `${grouped(storedCount)} candles stored in ${duration(elapsedMs)} (${grouped(rate)}/s)`,
-    ...(Object.values(files).some((count) => count > 0) ? [fileText] : []),
-    ...(left.length === 0
-      ? ["no gap is left"]
-      : ["left in the ledger:", ...gapLines(output, left)]),
-    ...problems.map((problem) => `problem: ${problem}`),
-  ];
-}
-
-function planDocument({ entries, ...counts }: HistoryPlan): object {
-  return { ...counts, gaps: entries.map(gapDocument) };
-}
-
-function gapDocument({ series, range, reason, state, nextTryTime, emptyAnswers }: Gap): object {
-  return {
-    ...series,
-    ...range,
-    candles: countOpenTimes(series.timeframe, range),
-    reason,
-    state,
-    emptyAnswers,
-    nextTryTime,
-    knownOutage: knownOutageOf(series, range) ?? null,
-  };
-}
-
-function summaryDocument({ outcomes, ...rest }: HistorySummary): object {
-  return {
-    ...rest,
-    outcomes: outcomes.map((one: GapOutcome) => ({
-      ...gapDocument(one.gap),
-      filledCount: one.filledCount,
-      left: one.left.map(gapDocument),
-      problem: one.problem ?? null,
-    })),
-  };
+  const known = facts.find((one) => seriesKey(one.series) === seriesKey(series));
+  return range((await wholeFrom(store, series, known?.wantedFrom)) ?? to);
 }

@@ -4,9 +4,13 @@ import { packageVersion } from "../version.ts";
 import { type ExitStatus, showError } from "./command.ts";
 import { dbCommand } from "./db.ts";
 import { demoCommand } from "./demo.ts";
+import { doctorCommand } from "./doctor.ts";
+import { exportCommand } from "./export.ts";
 import { backfillCommand, fillGapsCommand } from "./history.ts";
+import { importCsvCommand } from "./import-csv.ts";
 import { ingestCommand } from "./ingest.ts";
 import { processOutput } from "./output.ts";
+import { serveCommand } from "./serve.ts";
 import { simulateCommand } from "./simulate.ts";
 import { statusCommand } from "./status.ts";
 import { verifyCommand } from "./verify.ts";
@@ -19,7 +23,11 @@ const COMMANDS = [
   backfillCommand,
   fillGapsCommand,
   verifyCommand,
+  importCsvCommand,
+  exportCommand,
+  serveCommand,
   dbCommand,
+  doctorCommand,
   simulateCommand,
 ];
 

@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { openDatabase } from "../app.ts";
 import { systemClock } from "../clock.ts";
 import { seriesLabel } from "../core/series.ts";
-import type { StatusWord } from "../core/status.ts";
+import { confirmedShare, type StatusWord } from "../core/status.ts";
 import { createStatusReader, type SeriesView, type StatusView } from "../serve/status-reader.ts";
 import { configOfExisting, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
 import {
@@ -138,7 +138,7 @@ function statusLines(
   const headline = `${active} of ${view.series.length} series active${
     run === undefined ? "" : ` · ${run.mode} · ${ingester} · ${instant(run.now)} UTC`
   }`;
-  const headings = ["SERIES", "STATUS", "NEWEST CANDLE", "LAG", "LATENCY", "GAPS", "BY"];
+  const headings = ["SERIES", "STATUS", "NEWEST", "LAG", "LATENCY", "GAPS", "CONFIRMED TO", "BY"];
   const rows = view.series.map((one) => rowOf(one, output.isTerminal ? run?.now : undefined));
   // A reason is longer than what a terminal leaves beside the table; elsewhere a line has to hold everything.
   if (output.isTerminal) {
@@ -208,8 +208,18 @@ function rowOf({ series, facts, status }: SeriesView, now: number | undefined): 
       isRight: true,
     },
     { text: gapsText(facts), tone: facts.openGapCount > 0 ? "busy" : "plain" },
+    { text: confirmedText(facts, now) },
     { text: isAtWork ? (facts.isStreamed ? "stream" : "REST") : "-" },
   ];
+}
+
+/** Up to where candles were read again after they had settled, and what share of the series that is. */
+function confirmedText(facts: SeriesView["facts"], now: number | undefined): string {
+  const { confirmedTo } = facts;
+  const share = confirmedShare(facts);
+  if (confirmedTo === undefined || share === undefined) return "-";
+  const to = now === undefined ? instant(confirmedTo) : moment(confirmedTo, now);
+  return `${to} (${Math.floor(share * 1_000) / 10} %)`;
 }
 
 function gapsText({ openGapCount, confirmedGapCount }: SeriesView["facts"]): string {
@@ -235,6 +245,8 @@ function statusDocument(view: StatusView): object {
       latencyMs: facts.latencyMs ?? null,
       openGapCount: facts.openGapCount,
       confirmedGapCount: facts.confirmedGapCount,
+      confirmedTo: facts.confirmedTo ?? null,
+      confirmedShare: confirmedShare(facts) ?? null,
       isStreamed: facts.isStreamed,
     })),
   };

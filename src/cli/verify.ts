@@ -1,20 +1,23 @@
 import { createHash } from "node:crypto";
 import { Command } from "commander";
 import { openDatabase, withHistory } from "../app.ts";
-import { SETTINGS } from "../config.ts";
+import { type Config, SETTINGS } from "../config.ts";
 import type { Certificate } from "../core/certificate.ts";
+import { BlackTradeError } from "../core/errors.ts";
 import { type Finding, groupFindings, type Severity } from "../core/findings.ts";
 import type { TimeRange } from "../core/range.ts";
 import { type Series, seriesLabel } from "../core/series.ts";
 import { openTimeAt } from "../core/timeframe.ts";
-import { dueEnd } from "../ingest/history.ts";
+import { EXCHANGE } from "../exchanges/binance/index.ts";
+import { dueEnd, type Wanted } from "../ingest/history.ts";
 import { type Reread, sampleRanges, type Verification, verify } from "../ingest/verify.ts";
 import type { Store } from "../store/index.ts";
 import { configOf, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
 import { knownOutageOf } from "./known-outage.ts";
 import { instant, type Output, paint, type Tone, tableLines } from "./output.ts";
-import { grouped } from "./progress.ts";
+import { grouped, ProgressLine } from "./progress.ts";
 import { parseTime } from "./time-argument.ts";
+import { type VerifyCsvOptions, verifyCsv } from "./verify-csv.ts";
 
 interface VerifyFlags {
   readonly symbols?: string;
@@ -23,6 +26,7 @@ interface VerifyFlags {
   readonly to?: string;
   readonly againstExchange?: string | boolean;
   readonly repair?: boolean;
+  readonly csv?: string;
   readonly list?: boolean;
   readonly json?: boolean;
 }
@@ -48,6 +52,10 @@ export function verifyCommand(output: Output, end: (status: ExitStatus) => void)
       "ask REST too: everything, or a sample of so many pages of 1,000 a series",
     )
     .option("--repair", "fetch what is missing or suspect from the exchange, and show what changed")
+    .option(
+      "--csv <folder>",
+      "compare with CSV files (SYMBOL_TIMEFRAME.csv) instead: every row, every value, either side",
+    )
     .option("--list", "every finding, not only the counts")
     .option("--json", "one JSON document")
     .addHelpText(
@@ -57,6 +65,7 @@ export function verifyCommand(output: Output, end: (status: ExitStatus) => void)
   npx black-trade verify --symbols BTCUSDT --from -30d --list
   npx black-trade verify --against-exchange 5
   npx black-trade verify --repair
+  npx black-trade verify --csv data/ohlcv
 
 A disagreement alone changes nothing: only what the exchange serves with a higher authority replaces a row, and the old
 version is kept. Exit status: 0 clean, 3 there are findings, 4 no database or exchange.
@@ -73,6 +82,11 @@ async function run(
   const config = configOf({ ...flags });
   const stop = stopSignal();
   const { signal } = stop;
+  const line = new ProgressLine(output, process.stderr.isTTY === true && !flags.json);
+  const check = (store: Store, all: readonly Wanted[], what: string): Promise<Verification> =>
+    verify({ store, createHash: createSha, onProgress: line.phase(what) }, all, signal).finally(
+      () => line.end(),
+    );
   const createSha = (): { update(text: string): unknown; digest(): string } => {
     const hash = createHash("sha256");
     return { update: (text) => hash.update(text), digest: () => hash.digest("hex") };
@@ -82,8 +96,11 @@ async function run(
     now: number,
   ): Promise<{ series: Series; range: TimeRange }[]> => {
     const stored = await store.series();
+    // Files of other origins are series of exchanges that cannot be asked.
+    const isAsking = flags.againstExchange !== undefined || flags.repair === true;
     const picked = stored.filter(
-      ({ symbol, timeframe }) =>
+      ({ exchange, symbol, timeframe }) =>
+        (!isAsking || exchange === EXCHANGE) &&
         (flags.symbols === undefined || config.symbols.includes(symbol)) &&
         (flags.timeframes === undefined || config.timeframes.includes(timeframe)),
     );
@@ -94,12 +111,16 @@ async function run(
     });
   };
   try {
+    if (flags.csv !== undefined) {
+      end((await verifyCsv(output, config, csvOptions(flags, config, line, signal))) ? 0 : 3);
+      return;
+    }
     if (flags.againstExchange === undefined && !flags.repair) {
       const database = await openDatabase(config);
       try {
         const store = await database.openStore("read");
         const all = await chosen(store, await nowOf(store));
-        const result = await verify({ store, createHash: createSha }, all, signal);
+        const result = await check(store, all, "checking");
         show(output, result, flags, undefined);
         end(isClean(result) ? 0 : 3);
       } finally {
@@ -113,10 +134,11 @@ async function run(
         signal,
         isLogPlain: !flags.json,
         symbols: flags.symbols === undefined ? [] : config.symbols,
+        onProgress: (progress) => line.show(progress, "filling"),
       },
       async ({ store, history, now }) => {
         const all = await chosen(store, now());
-        const first = await verify({ store, createHash: createSha }, all, signal);
+        const first = await check(store, all, "checking");
         const findings: Finding[] = [...first.findings];
         const compared: Reread[] = [];
         if (flags.againstExchange !== undefined) {
@@ -126,7 +148,9 @@ async function run(
               flags.againstExchange === true || !(pages > 0)
                 ? [range]
                 : sampleRanges(series, range, pages);
-            findings.push(...(await history.compare(series, ranges, signal)));
+            const onProgress = line.phase(`asking for ${seriesLabel(series)}`);
+            findings.push(...(await history.compare(series, ranges, signal, onProgress)));
+            line.end();
             compared.push({ series, ranges });
           }
         }
@@ -136,19 +160,51 @@ async function run(
           end(isClean(before) ? 0 : 3);
           return;
         }
-        const repaired = await history.repair(all, findings, compared, signal);
-        const after = await verify({ store, createHash: createSha }, all, signal);
+        const onProgress = line.phase("reading again");
+        const repaired = await history.repair(all, findings, compared, signal, onProgress);
+        line.end();
+        const after = await check(store, all, "checking again");
         show(output, before, flags, { ...repaired, after });
         end(isClean(after) ? 0 : 3);
       },
     );
   } catch (error) {
     if (!signal.aborted) throw error;
+    line.end();
     output.note("stopped; nothing that was not committed was changed");
     end(stop.exitStatus());
   } finally {
+    line.end();
     stop.dispose();
   }
+}
+
+function csvOptions(
+  flags: VerifyFlags,
+  config: Config,
+  line: ProgressLine,
+  signal: AbortSignal,
+): VerifyCsvOptions {
+  if (flags.repair || flags.againstExchange !== undefined) {
+    throw new BlackTradeError("E_USAGE", "--csv only compares", {
+      remedy: "Give --repair or --against-exchange without --csv.",
+    });
+  }
+  const now = Date.now();
+  return {
+    folder: flags.csv ?? "",
+    isChosen: ({ symbol, timeframe }) =>
+      (flags.symbols === undefined || config.symbols.includes(symbol)) &&
+      (flags.timeframes === undefined || config.timeframes.includes(timeframe)),
+    range: {
+      from: flags.from === undefined ? 0 : parseTime("--from", flags.from, now),
+      to: flags.to === undefined ? Number.MAX_SAFE_INTEGER : parseTime("--to", flags.to, now),
+    },
+    isListed: flags.list === true,
+    isJson: flags.json === true,
+    line,
+    signal,
+  };
 }
 
 /** Exchange time as the last ingester knew it, or this machine's where there was none. */

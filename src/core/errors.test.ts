@@ -55,11 +55,11 @@ test("what can pass by itself is never a fault of use or configuration", () => {
   }
 });
 
-test("what goes away by itself: a database that is down or busy, and an exchange, but for wrong requests", () => {
+test("what goes away by itself: a busy server, a database that is down or busy, and an exchange, but for wrong requests", () => {
   const retryable = CODES.filter((code) => ERRORS[code].retryable);
   const expected = CODES.filter(
     (code) =>
-      ["E_DB_UNREACHABLE", "E_DB_FAILED"].includes(code) ||
+      ["E_HTTP_BUSY", "E_HTTP_NOT_READY", "E_DB_UNREACHABLE", "E_DB_FAILED"].includes(code) ||
       (code.startsWith("E_SOURCE_") && !["E_SOURCE_REFUSED", "E_SOURCE_SYMBOL"].includes(code)),
   );
   assert.deepEqual(retryable, expected);

@@ -8,6 +8,13 @@ export const ERRORS = {
   E_NODE_VERSION: { exit: 2, retryable: false, title: "Node.js is too old" },
   E_PORT_IN_USE: { exit: 2, retryable: false, title: "HTTP port in use" },
   E_HTTP_BIND: { exit: 2, retryable: false, title: "HTTP address cannot be used" },
+  E_HTTP_REQUEST: { exit: 2, retryable: false, title: "wrong HTTP request" },
+  E_HTTP_NOT_FOUND: { exit: 2, retryable: false, title: "nothing under this address" },
+  E_HTTP_TOKEN: { exit: 2, retryable: false, title: "API token is missing or wrong" },
+  E_HTTP_ORIGIN: { exit: 2, retryable: false, title: "request of another site" },
+  E_HTTP_HOST: { exit: 2, retryable: false, title: "host name is not served" },
+  E_HTTP_BUSY: { exit: 4, retryable: true, title: "too much is asked at once" },
+  E_HTTP_NOT_READY: { exit: 4, retryable: true, title: "database is not open yet" },
   E_DB_UNREACHABLE: { exit: 4, retryable: true, title: "database does not answer" },
   E_DB_AUTH: { exit: 4, retryable: false, title: "database refused the password" },
   E_DB_MISSING: { exit: 4, retryable: false, title: "database does not exist" },
@@ -23,6 +30,7 @@ export const ERRORS = {
   },
   E_DB_BUSY: { exit: 4, retryable: false, title: "another ingester is active" },
   E_DB_UNSAFE: { exit: 4, retryable: false, title: "database may lose commits" },
+  E_DB_CHANGES_GONE: { exit: 4, retryable: false, title: "changes are no longer kept" },
   E_DB_FAILED: { exit: 4, retryable: true, title: "database refused a statement" },
   E_EMBEDDED_START: { exit: 4, retryable: false, title: "embedded PostgreSQL did not start" },
   E_EMBEDDED_MISSING: {
@@ -40,6 +48,7 @@ export const ERRORS = {
   E_SOURCE_REFUSED: { exit: 4, retryable: false, title: "exchange refused the request" },
   E_SOURCE_SERVER: { exit: 4, retryable: true, title: "exchange has an internal error" },
   E_SOURCE_SYMBOL: { exit: 2, retryable: false, title: "exchange has no such symbol" },
+  E_CSV_MIRROR: { exit: 1, retryable: false, title: "CSV mirror cannot be kept" },
 } as const satisfies Readonly<Record<string, { exit: number; retryable: boolean; title: string }>>;
 
 /** One of the codes of {@link ERRORS}. */

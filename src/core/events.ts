@@ -1,4 +1,5 @@
 import type { GapReason } from "./gaps.ts";
+import type { MirrorEvent } from "./mirror-events.ts";
 import type { WriteOutcome } from "./ports.ts";
 import type { TimeRange } from "./range.ts";
 import type { Series } from "./series.ts";
@@ -12,6 +13,8 @@ export interface WrittenCandle {
   readonly outcome: WriteOutcome;
   /** Close → committed, ms, for candles that came at their close; history has none. */
   readonly latencyMs?: number;
+  /** Time stamp of the exchange's closing event → committed, ms; only candles of the stream have one. */
+  readonly eventLatencyMs?: number;
 }
 
 /**
@@ -19,6 +22,7 @@ export interface WrittenCandle {
  * metrics: nothing is counted or logged anywhere else.
  */
 export type IngestEvent =
+  | MirrorEvent
   | { readonly kind: "started"; readonly mode: string; readonly seriesCount: number }
   | { readonly kind: "stopped"; readonly storedCount: number; readonly pendingCount: number }
   | { readonly kind: "connected"; readonly connection: string; readonly seriesCount: number }
@@ -112,6 +116,23 @@ export type IngestEvent =
       readonly usedWeight: number;
       readonly tookMs: number;
     }
+  /** A file of the archive that no checksum vouches for is stored all the same, and read again by REST. */
+  | {
+      readonly kind: "fileDoubted";
+      readonly file: "archive-monthly" | "archive-daily";
+      readonly series: Series;
+      readonly range: TimeRange;
+      readonly check: "mismatch" | "no-checksum";
+    }
+  /** A request to the archive's host, which has no weight; told at its end. */
+  | {
+      readonly kind: "archiveRequestDone";
+      readonly file: "monthly" | "daily" | "checksum";
+      /** 0 = no answer. */
+      readonly httpStatus: number;
+      readonly byteCount: number;
+      readonly tookMs: number;
+    }
   | { readonly kind: "clockSynced"; readonly offsetMs: number; readonly errorMs: number }
   | {
       readonly kind: "statusChanged";
@@ -119,6 +140,9 @@ export type IngestEvent =
       readonly from: StatusWord | undefined;
       readonly to: StatusWord;
       readonly reason: string;
+      /** Of all series of the run, after this change and all others of the same look. */
+      readonly activeCount: number;
+      readonly seriesCount: number;
     };
 
 /** Where events go. */

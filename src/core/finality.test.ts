@@ -25,10 +25,12 @@ const MAX_TIME = 2 ** 44 - 1;
 const observedTime = (): fc.Arbitrary<number> =>
   fc.oneof(fc.integer({ min: 0, max: MAX_TIME }), fc.constantFrom(0, 1, MAX_TIME));
 
-test("the roads rank csv < early rest < stream < monthly < daily archive < settled rest", () => {
+test("the roads rank partial csv < csv < unproven archive < early rest < stream < monthly < daily archive < settled rest", () => {
   const ranked = SOURCES.toSorted((a, b) => AUTHORITY[a] - AUTHORITY[b]);
   assert.deepEqual(ranked, [
+    "csv-partial",
     "csv",
+    "archive-unproven",
     "rest-early",
     "stream",
     "archive-monthly",
@@ -51,7 +53,7 @@ test("a version number is a safe integer that can be read back", () => {
 
 test("version numbers stand in databases: what they mean does not change", () => {
   assert.deepEqual(AUTHORITY, {
-    ...{ csv: 10, "rest-early": 20, stream: 30 },
+    ...{ "csv-partial": 5, csv: 10, "archive-unproven": 15, "rest-early": 20, stream: 30 },
     ...{ "archive-monthly": 40, "archive-daily": 50, rest: 60 },
   });
   assert.equal(versionNumber("rest", 1_783_900_800_000), 1_057_315_063_464_960);

@@ -12,9 +12,14 @@ import { isAligned, nextOpenTime, nominalMs, type Timeframe } from "./timeframe.
  * Roads on which a closed candle comes, with their authority.
  * `rest-early` is REST's answer while a candle is younger than {@link SETTLE_MS}: the kline server and the matching
  * engine are separate, and the answer may still change. It ranks below the stream's closing frame and is read again.
+ * `csv-partial` is a file's candle without some of the columns that an exchange serves: a zero among quote volume,
+ * trades and taker buys was not told there. Whatever tells them ranks above it.
+ * `archive-unproven` is a candle of an archive file that no checksum vouches for: it is read again by REST.
  */
 export const AUTHORITY = {
+  "csv-partial": 5,
   csv: 10,
+  "archive-unproven": 15,
   "rest-early": 20,
   stream: 30,
   "archive-monthly": 40,

@@ -60,7 +60,9 @@ export type StructureDefect =
   | "repeated"
   /** Quote volume ÷ volume lies outside low … high. */
   | "mean-price-outside-range"
-  | "takers-exceed-volume";
+  | "takers-exceed-volume"
+  /** A file did not have all columns: what it did not tell is stored as zero. One finding a stretch. */
+  | "untold";
 
 export interface StructureFinding extends FindingBase {
   readonly check: "structure";

@@ -154,6 +154,23 @@ export function shedGap(series: Series, range: TimeRange, now: number): Gap {
   };
 }
 
+/**
+ * A ledger entry for a candle that a file had saved before it was closed: to be fetched, once it is closed.
+ * @param openTime as the file has it; the entry is for its cell
+ */
+export function unfinishedGap(series: Series, openTime: number, now: number): Gap {
+  const range = cellOf(series.timeframe, openTime);
+  return {
+    series,
+    range,
+    reason: "unfinished-in-source",
+    state: "open",
+    foundTime: now,
+    emptyAnswers: 0,
+    nextTryTime: Math.max(now, range.to),
+  };
+}
+
 /** A ledger entry for a candle that was served and refused; it is asked for again, for the exchange may mend it. */
 export function rejectedGap(series: Series, openTime: number, now: number): Gap {
   return {

@@ -190,9 +190,8 @@ test("the newest candle of each stretch that files brought is suspect, wherever 
     fc.property(fc.array(source(), { maxLength: 12 }), (roads) => {
       const candles = market({ seed: 3, count: roads.length });
       const rows = candles.map((candle, index) => ({ candle, source: roads[index] ?? "rest" }));
-      const expected = candles.filter(
-        (_, index) => roads[index] === "csv" && roads[index + 1] !== "csv",
-      );
+      const isFile = (index: number): boolean => roads[index]?.startsWith("csv") === true;
+      const expected = candles.filter((_, index) => isFile(index) && !isFile(index + 1));
       assert.deepEqual(
         lastOfImportFindings(SERIES, rows).map(({ openTime }) => openTime),
         expected.map(({ openTime }) => openTime),

@@ -1,5 +1,6 @@
 import type { Candle } from "./candle.ts";
 import { type FrozenFinding, isAttested, type StoredCandle } from "./findings.ts";
+import type { Source } from "./finality.ts";
 import type { Series } from "./series.ts";
 import { cellOf, closeTimeOf, nextOpenTime, nominalMs, type Timeframe } from "./timeframe.ts";
 
@@ -127,10 +128,14 @@ export function lastOfImportFindings(
   rows: readonly StoredCandle[],
 ): FrozenFinding[] {
   return rows.flatMap(({ candle, source }, index) => {
-    if (source !== "csv" || rows[index + 1]?.source === "csv") return [];
+    if (!isFile(source) || isFile(rows[index + 1]?.source)) return [];
     const evidence = "the newest candle of what a file brought: it may have been forming still";
     return [frozenFinding(series, candle.openTime, evidence)];
   });
+}
+
+function isFile(source: Source | undefined): boolean {
+  return source === "csv" || source === "csv-partial";
 }
 
 function frozenFinding(

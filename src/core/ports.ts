@@ -1,4 +1,4 @@
-import type { Candle } from "./candle.ts";
+import type { Candle, DECIMAL_FIELDS } from "./candle.ts";
 import type { Source, VersionedCandle } from "./finality.ts";
 import type { Gap } from "./gaps.ts";
 import type { TimeRange } from "./range.ts";
@@ -84,6 +84,16 @@ export interface Market {
   readonly isTrading: boolean;
   /** The exchange's own word. */
   readonly status: string;
+  /** The symbol's entry in the exchange's list, whole; absent where an exchange has none. */
+  readonly listing?: Readonly<Record<string, unknown>>;
+}
+
+/** A collected symbol as the exchange listed it last. */
+export interface ListedMarket {
+  readonly exchange: string;
+  readonly symbol: string;
+  /** JSON text of its entry in the exchange's list. */
+  readonly listing: string;
 }
 
 /** A file of an exchange's archive, as planned by the calendar; it may turn out not to be published. */
@@ -104,7 +114,10 @@ export interface ArchivePlan {
 /** A file that was fetched and whose bytes were checked. */
 export interface ArchiveContent {
   readonly kind: "opened";
-  /** What its checksum says: `mismatch` after a second try, `no-checksum` when there is none. */
+  /**
+   * What its checksum says: `mismatch` after a second try, `no-checksum` when there is none. The rows of both have the
+   * source `archive-unproven`, so that REST is asked for them again.
+   */
   readonly check: "ok" | "mismatch" | "no-checksum";
   /** Its rows, ascending; to be read once. */
   readonly pages: AsyncIterable<HistoryPage>;
@@ -138,14 +151,19 @@ export interface ArchiveSource {
 export interface ConfirmStore {
   /** Open times of stored candles that came by CSV, a young REST answer or the stream, ascending, at most `limit`. */
   unconfirmed(series: Series, range: TimeRange, limit: number): Promise<readonly number[]>;
-  /** Every stored candle of the series that opens before `confirmedTo` is confirmed. Never goes back. */
-  saveConfirmed(series: Series, confirmedTo: number): Promise<void>;
+  /**
+   * Every stored candle of the series that opens before `confirmedTo` is confirmed, as `from` was said before; nothing
+   * happens when older candles that are to be confirmed have been written meanwhile.
+   */
+  saveConfirmed(series: Series, from: number, confirmedTo: number): Promise<void>;
 }
 
 /** What is stored and what is not, by the calendar. */
 export interface CoverageStore {
   /** Stretches of a range without a candle: leading, inner, trailing, or all of it. Disjoint, ascending, on the grid. */
   holes(series: Series, range: TimeRange): Promise<readonly TimeRange[]>;
+  /** Open time of the oldest stored candle of a series. */
+  firstStored(series: Series): Promise<number | undefined>;
   /** Ledger entries of a series that are not filled, ascending. */
   gaps(series: Series): Promise<readonly Gap[]>;
 }
@@ -187,6 +205,56 @@ export interface CandleStore {
   quarantine(candle: VersionedCandle, rejection: Rejection): Promise<void>;
 }
 
+/** What became of rows that were read of a file; together they are all that were read. */
+export interface ImportCounts {
+  readonly row: number;
+  readonly stored: number;
+  /** Took the place of an older version with other values, which was kept. */
+  readonly revised: number;
+  readonly identical: number;
+  readonly superseded: number;
+  readonly refused: number;
+  readonly heldBack: number;
+}
+
+/** A file that is, or was, imported. */
+export interface ImportedFile {
+  /** Its full path. */
+  readonly file: string;
+  /** Tells one content of the file from another without reading it. */
+  readonly fingerprint: string;
+  /** What the command said about the file. */
+  readonly settings: string;
+  readonly layout: string;
+  readonly series: Series;
+  readonly isFinished: boolean;
+  readonly counts: ImportCounts;
+  /** Where reading goes on, as JSON of the reader. */
+  readonly progress: string;
+}
+
+/** What a part of a file brings, all of it or nothing. */
+export interface ImportPart {
+  /** Candles of one series, strictly ascending by open time. */
+  readonly candles: readonly VersionedCandle[];
+  /** Entries for the ledger; a cell with a candle of a higher authority than a file's needs none. */
+  readonly gaps: readonly Gap[];
+  /** The file as it is before this part: `counts` of rows that were not offered are in it. */
+  readonly file: ImportedFile;
+}
+
+/** Loading in bulk. */
+export interface ImportStore {
+  /** What is known of a file. */
+  imported(file: string): Promise<ImportedFile | undefined>;
+  /**
+   * Stores a part of a file by the version rule and notes in the same transaction how far the file is read.
+   * @returns the file as it is now: its counts with what became of the candles
+   * @throws {BlackTradeError} E_DB_*; whether it was committed is told by {@link imported}
+   */
+  loadPart(part: ImportPart): Promise<ImportedFile>;
+}
+
 /** The gap ledger. */
 export interface GapStore {
   /** Enters gaps; a stretch that is in the ledger already keeps its older entry. */
@@ -203,6 +271,12 @@ export interface Ban {
   /** Exchange time, epoch ms. */
   readonly untilTime: number;
   readonly httpStatus: number;
+}
+
+/** What the exchange says of symbols, kept for those who ask without it. */
+export interface MarketStore {
+  /** Keeps what was said last of each; symbols that are not given stay as they are. */
+  saveMarkets(exchange: string, markets: readonly Market[]): Promise<void>;
 }
 
 /** Bans, kept so that a restart obeys them. */
@@ -263,37 +337,117 @@ export interface CandleRevision {
   readonly replacedTime: number;
 }
 
+/** How far a series reaches. */
+export interface SeriesOverview {
+  readonly series: Series;
+  /** Open times of the first and of the newest stored candle; absent when nothing is stored. */
+  readonly firstOpenTime?: number;
+  readonly newestOpenTime?: number;
+}
+
+/** What is stored of one UTC day of a series. */
+export interface CoverageDay {
+  readonly series: Series;
+  /** First instant of the day, epoch ms UTC. */
+  readonly dayTime: number;
+  /**
+   * The part of the day in which candles are wanted, half-open; it may lie in the future. A day before the first candle
+   * that is stored, wanted or in the ledger, or after the last one of a series that nobody ingests, has none.
+   */
+  readonly wanted: TimeRange;
+  readonly storedCount: number;
+  /** Of the stored ones, how many an archive or settled REST vouches for. */
+  readonly confirmedCount: number;
+  /** What the gap ledger says of the others, by reason. */
+  readonly absent: readonly {
+    readonly reason: Gap["reason"];
+    readonly state: Gap["state"];
+    readonly count: number;
+  }[];
+}
+
+/** Most digits that a decimal has before and behind the point, leading and trailing zeros not counted. */
+export interface DecimalDigits {
+  readonly integer: number;
+  readonly fraction: number;
+}
+
+/** How much is stored in a range, for whoever lays out a file before its rows are read. */
+export interface CandleExtent {
+  readonly count: number;
+  readonly digits: Readonly<Record<(typeof DECIMAL_FIELDS)[number], DecimalDigits>>;
+}
+
 /** What readers ask of the store. Every decimal is the text that was written; ranges are half-open, rows ascending. */
 export interface CandleQueries {
   /** Every series that the database knows, by exchange, symbol and timeframe. */
   series(): Promise<readonly Series[]>;
-  /** Candles that open in `[from, to)`, the first `limit` of them. */
-  range(series: Series, range: TimeRange, limit: number): Promise<readonly VersionedCandle[]>;
-  /** The newest `count` candles, ascending; with `before` the newest that open before it (epoch ms, exclusive). */
-  latest(series: Series, count: number, before?: number): Promise<readonly VersionedCandle[]>;
+  /** Candles that open in `[from, to)`, the first `limit` of them; with `at` as known at that time (epoch ms). */
+  range(
+    series: Series,
+    range: TimeRange,
+    limit: number,
+    at?: number,
+  ): Promise<readonly VersionedCandle[]>;
+  /**
+   * The newest `count` candles, ascending; with `before` the newest that open before it (epoch ms, exclusive), with `at` as
+   * known at that time (epoch ms).
+   */
+  latest(
+    series: Series,
+    count: number,
+    before?: number,
+    at?: number,
+  ): Promise<readonly VersionedCandle[]>;
   /** Replaced versions, by open time, then oldest first. */
   revisions(series: Series, range: TimeRange, limit: number): Promise<readonly CandleRevision[]>;
   /** Ledger entries of a series that are not filled, ascending. */
   gaps(series: Series): Promise<readonly Gap[]>;
+  /** First and newest candle of every series. */
+  overview(): Promise<readonly SeriesOverview[]>;
+  /**
+   * What is stored of each UTC day that the range touches, by series, then day. Days in which no candle is wanted, or opens
+   * by the calendar, are not there, nor are series that the database does not know.
+   */
+  coverageDays(series: readonly Series[], range: TimeRange): Promise<readonly CoverageDay[]>;
+  /** Collected symbols as their exchange listed them last; those of which it was never asked are not there. */
+  markets(): Promise<readonly ListedMarket[]>;
 }
 
 /** A candle that a committed transaction stored or replaced. */
-export interface CandleChange {
+export interface CandleWritten {
+  readonly kind: "candle";
   /** Grows in commit order; the place from which {@link CandleChanges.follow} goes on. */
   readonly id: number;
+  /** As it stands when it is read: a version that came still later may show already. */
   readonly candle: VersionedCandle;
   readonly outcome: "stored" | "revised";
 }
 
+/** Many candles of one series that a committed transaction stored or replaced: a page of history. Read them from the store. */
+export interface StretchWritten {
+  readonly kind: "stretch";
+  /** As of {@link CandleWritten}. */
+  readonly id: number;
+  readonly series: Series;
+  /** Holds the open time of each candle that changed, half-open; candles within it may be unchanged. */
+  readonly range: TimeRange;
+}
+
+/** What a committed transaction did to stored candles. */
+export type CandleChange = CandleWritten | StretchWritten;
+
 /** Candles as they are committed, by whichever process. */
 export interface CandleChanges {
   /**
-   * Every change after `afterId` (from now on when not given), in commit order, at least once; goes on over lost
-   * connections without a loss, and ends when `signal` is aborted. Bulk loads of history tell only of the series and the
-   * stretch that they touched.
-   * @throws {BlackTradeError} E_DB_* when `afterId` is so old that its changes are no longer kept
+   * Every change after `afterId` (from now on when not given), in commit order, in bounded pages, at least once; goes on
+   * over lost connections without a loss, and ends when `signal` is aborted. The changes of one candle are in the order
+   * of its versions. More than 100 changes of a series in one transaction are told as a stretch.
+   * @throws {BlackTradeError} E_DB_CHANGES_GONE when `afterId` is not kept any more: read the table, and follow from now on
    */
   follow(signal: AbortSignal, afterId?: number): AsyncIterable<readonly CandleChange[]>;
+  /** The place after the last change that is committed: what is read after this call holds all changes up to it. */
+  lastChangeId(): Promise<number>;
 }
 
 /** Facts from which status is computed, by any process. */

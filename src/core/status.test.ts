@@ -3,6 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { instant, series } from "../../test/support/arbitraries.ts";
 import {
+  confirmedShare,
   DEAD_AFTER_MS,
   HEARTBEAT_MS,
   LATENESS_MS,
@@ -224,20 +225,21 @@ test("the lag is now less the newest close that is stored, and there is none whi
 const NOW = 1_783_900_800_000;
 const minute = { exchange: "binance", symbol: "BTCUSDT", timeframe: "1m" } as const;
 
+const factsOf = (facts: Partial<SeriesFacts>): SeriesFacts => ({
+  ...{ series: minute, isConfigured: true, isStreamed: true, isCatchingUp: false },
+  ...{ openGapCount: 0, confirmedGapCount: 0 },
+  ...{ wantedFrom: NOW - 3_600_000, next: NOW - 60_000, newestOpenTime: NOW - 120_000 },
+  ...facts,
+});
+
+const runOf = (run: Partial<RunFacts>): RunFacts => ({
+  ...{ host: "host", pid: 7, mode: "websocket", startedTime: NOW - 3_600_000 },
+  ...{ heartbeatTime: NOW - 1_000, now: NOW },
+  ...run,
+});
+
 const say = (facts: Partial<SeriesFacts>, run: Partial<RunFacts> = {}): SeriesStatus =>
-  seriesStatus(
-    {
-      ...{ series: minute, isConfigured: true, isStreamed: true, isCatchingUp: false },
-      ...{ openGapCount: 0, confirmedGapCount: 0 },
-      ...{ wantedFrom: NOW - 3_600_000, next: NOW - 60_000, newestOpenTime: NOW - 120_000 },
-      ...facts,
-    },
-    {
-      ...{ host: "host", pid: 7, mode: "websocket", startedTime: NOW - 3_600_000 },
-      ...{ heartbeatTime: NOW - 1_000, now: NOW },
-      ...run,
-    },
-  );
+  seriesStatus(factsOf(facts), runOf(run));
 
 test("each state is told by its own word", () => {
   const since = (ms: number) => ({ next: NOW - ms, newestOpenTime: NOW - ms - 60_000 });
@@ -297,6 +299,38 @@ test("a hole behind newer candles that is not in the ledger yet is told as such,
   // What keeps it from being fetched comes first.
   const problem = say({ ...hole, newestOpenTime: NOW - 60_000, problem: "exchange error 503" });
   assert.match(problem.reason, /^exchange error 503; tried again/);
+});
+
+test("during a ban nobody is told that REST stands in", () => {
+  const banned = { bannedUntilTime: NOW + 60_000 };
+  const noStream = say({ isStreamed: false }, banned);
+  assert.equal(noStream.word, "active");
+  assert.match(noStream.reason, /^no WebSocket .* refuses requests for another 60 s; none is sent/);
+  assert.match(say({ isStreamed: false }).reason, /candles come by REST at their close/);
+  const { wantedFrom: _from, next: _next, ...begun } = factsOf({ problem: "exchange error 503" });
+  const start = seriesStatus(begun, runOf(banned));
+  assert.equal(start.word, "banned");
+  assert.match(start.reason, /refuses requests for another 60 s/);
+  assert.equal(seriesStatus(begun, runOf({})).word, "error");
+});
+
+test("a problem that has just begun is told without its age", () => {
+  const late = { next: NOW - 180_000, newestOpenTime: NOW - 240_000, problem: "no network" };
+  const reason = (ms: number): string => say({ ...late, problemSinceTime: NOW - ms }).reason;
+  assert.equal(reason(400), "no network; tried again by itself");
+  assert.equal(reason(-400), "no network; tried again by itself");
+  assert.equal(reason(5_000), "no network (for 5 s); tried again by itself");
+});
+
+test("the confirmed share is that of the candles that ought to be there by now", () => {
+  const from = NOW - 10 * 60_000;
+  const share = (facts: Partial<SeriesFacts>): number | undefined =>
+    confirmedShare(factsOf({ wantedFrom: from, next: NOW, ...facts }));
+  assert.equal(share({}), 0);
+  assert.equal(share({ confirmedTo: from + 4 * 60_000 }), 0.4);
+  assert.equal(share({ confirmedTo: NOW + 60_000 }), 1);
+  assert.equal(share({ confirmedTo: from - 60_000 }), 0);
+  assert.equal(share({ wantedFrom: NOW, next: NOW }), undefined);
 });
 
 test("a problem of several lines is told on one", () => {

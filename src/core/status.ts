@@ -1,5 +1,5 @@
 import type { Series } from "./series.ts";
-import { nextOpenTime, openTimeAt } from "./timeframe.ts";
+import { countOpenTimes, nextOpenTime, openTimeAt } from "./timeframe.ts";
 
 /** State of a series in one word. `active` is a promise (R4); every other word comes with its reason. */
 export type StatusWord =
@@ -106,6 +106,7 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
     );
   }
 
+  if (facts.next === undefined && isBanned(run)) return status("banned", banReason(run));
   if (facts.next === undefined) {
     return problem === undefined
       ? status("starting", "waiting for the exchange")
@@ -126,12 +127,24 @@ export function seriesStatus(facts: SeriesFacts, run: RunFacts | undefined): Ser
     );
   }
   if (run.mode === "websocket" && !facts.isStreamed) {
-    return status(
-      "active",
-      problem ?? "no WebSocket at the moment: candles come by REST at their close",
-    );
+    return status("active", problem ?? withoutStream(run));
   }
   return status("active", "");
+}
+
+/** REST stands in for a stream, unless the exchange forbids that, too. */
+function withoutStream(run: RunFacts): string {
+  return isBanned(run)
+    ? `no WebSocket at the moment, and ${banReason(run)}`
+    : "no WebSocket at the moment: candles come by REST at their close";
+}
+
+function isBanned({ bannedUntilTime = 0, now }: RunFacts): boolean {
+  return bannedUntilTime > now;
+}
+
+function banReason({ bannedUntilTime = 0, now }: RunFacts): string {
+  return `the exchange refuses requests for another ${ago(bannedUntilTime - now)}; none is sent until then, the rest is fetched afterwards`;
 }
 
 function behind(facts: SeriesFacts, run: RunFacts, next: number): [StatusWord, string] {
@@ -144,19 +157,15 @@ function behind(facts: SeriesFacts, run: RunFacts, next: number): [StatusWord, s
       `the exchange says ${facts.haltedStatus}: no candles come; looked at again by itself`,
     ];
   }
-  if (run.bannedUntilTime !== undefined && run.bannedUntilTime > run.now) {
-    return [
-      "banned",
-      `the exchange refuses requests for another ${ago(run.bannedUntilTime - run.now)}; none is sent until then, the rest is fetched afterwards`,
-    ];
-  }
+  if (isBanned(run)) return ["banned", banReason(run)];
   if (facts.isCatchingUp) {
     const trouble = problem === undefined ? "" : `; ${problem}`;
     return ["backfilling", `${ago(lagMs)} of history still to come${trouble}`];
   }
   if (problem !== undefined) {
     const since = facts.problemSinceTime;
-    const suffix = since === undefined ? "" : ` (for ${ago(run.now - since)})`;
+    const isNew = since === undefined || run.now - since < 1_000;
+    const suffix = isNew ? "" : ` (for ${ago(run.now - since)})`;
     return [
       lagMs > STALE_AFTER_MS ? "stale" : "error",
       `${problem}${suffix}; tried again by itself`,
@@ -176,12 +185,30 @@ function behind(facts: SeriesFacts, run: RunFacts, next: number): [StatusWord, s
     : ["lagging", `newest candle is ${ago(lagMs)} late; asked for by REST`];
 }
 
+/**
+ * Share of the candles that ought to be there by now that open before `confirmedTo`; what is stored of them is confirmed.
+ * @returns 0 … 1; `undefined` when nothing is known of the series' extent
+ */
+export function confirmedShare({
+  series,
+  wantedFrom,
+  next,
+  confirmedTo,
+}: SeriesFacts): number | undefined {
+  if (wantedFrom === undefined || next === undefined || next <= wantedFrom) return undefined;
+  const { timeframe } = series;
+  const due = countOpenTimes(timeframe, { from: wantedFrom, to: next });
+  const to = Math.min(Math.max(confirmedTo ?? wantedFrom, wantedFrom), next);
+  return due === 0 ? undefined : countOpenTimes(timeframe, { from: wantedFrom, to }) / due;
+}
+
 /** The problem on one line; blank counts as none. Its text comes from outside. */
 function problemOf({ problem }: SeriesFacts): string | undefined {
   return problem?.replace(/\s+/g, " ").trim() || undefined;
 }
 
-function ago(ms: number): string {
+/** A duration for people, in one unit: `90 s`, `5 min`, `3 h`, `4 d`. */
+export function ago(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1_000));
   if (seconds < 120) return `${seconds} s`;
   const minutes = Math.round(seconds / 60);

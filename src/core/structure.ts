@@ -28,9 +28,35 @@ export function structureFindings(
   series: Series,
   rows: readonly StoredCandle[],
 ): StructureFinding[] {
+  return [...defectFindings(series, rows), ...untoldFindings(series, rows)];
+}
+
+/** Stretches of rows that a file without all columns brought. */
+function untoldFindings(series: Series, rows: readonly StoredCandle[]): StructureFinding[] {
+  const findings: StructureFinding[] = [];
+  let isOpen = false;
+  for (const { candle, source } of rows) {
+    const { from, to } = cellOf(series.timeframe, candle.openTime);
+    const last = findings.at(-1);
+    if (source === "csv-partial" && isOpen && last !== undefined) {
+      findings[findings.length - 1] = { ...last, range: { from: last.range.from, to } };
+    } else if (source === "csv-partial") {
+      findings.push({
+        ...{ check: "structure", what: "untold", series, openTime: candle.openTime },
+        ...{ range: { from, to }, severity: "info", differences: [] },
+        evidence:
+          "from a file without all columns: a zero volume, quote volume, trade count or taker buy was not told there",
+      });
+    }
+    isOpen = source === "csv-partial";
+  }
+  return findings;
+}
+
+function defectFindings(series: Series, rows: readonly StoredCandle[]): StructureFinding[] {
   return rows.flatMap((row, index) => {
     const defects = [
-      ...ownDefects(series.timeframe, row.candle),
+      ...ownDefects(series.timeframe, row),
       ...placeDefects(series.timeframe, row.candle, rows[index - 1]?.candle),
     ];
     return defects.map(({ what, evidence, isImpossible }) => ({
@@ -46,12 +72,14 @@ export function structureFindings(
   });
 }
 
-function ownDefects(timeframe: Timeframe, candle: Candle): Defect[] {
+function ownDefects(timeframe: Timeframe, { candle, source }: StoredCandle): Defect[] {
   const rejection = validateCandle(candle, Number.MAX_SAFE_INTEGER);
   if (rejection !== undefined) {
     return [{ what: "malformed", evidence: rejection.detail, isImpossible: true }];
   }
-  return [...timeDefects(timeframe, candle), ...valueDefects(candle)];
+  // What was not told cannot contradict what was.
+  const isTold = source !== "csv-partial";
+  return [...timeDefects(timeframe, candle), ...(isTold ? valueDefects(candle) : [])];
 }
 
 function timeDefects(timeframe: Timeframe, { openTime, closeTime }: Candle): Defect[] {

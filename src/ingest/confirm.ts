@@ -74,8 +74,12 @@ export async function confirmPage(
     }
     await writer.flushed(signal);
     confirmedTo = openTimes.length === PAGE_CANDLES || to < cellOf(timeframe, last).to ? to : end;
+    // What was written while the page was on its way was not asked for.
+    const known = new Set(openTimes);
+    const behind = await store.unconfirmed(series, { from, to: confirmedTo }, PAGE_CANDLES + 1);
+    confirmedTo = Math.min(confirmedTo, ...behind.filter((openTime) => !known.has(openTime)));
     record({ kind: "confirmed", series, candleCount: openTimes.length, absentCount: wanted.size });
   }
-  await store.saveConfirmed(series, confirmedTo);
+  await store.saveConfirmed(series, from, confirmedTo);
   return confirmedTo;
 }

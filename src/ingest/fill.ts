@@ -75,7 +75,7 @@ async function fillFromArchive(
 
 /** Reads one file into the table. @returns the stretches that are stored now; none when it is not published */
 async function readFile(
-  { intake, writer, onFile }: FillOptions,
+  { intake, writer, record, onFile }: FillOptions,
   archive: ArchiveSource,
   file: PlannedFile,
   signal: AbortSignal,
@@ -85,6 +85,9 @@ async function readFile(
     onFile?.(file, undefined);
     return [];
   }
+  const { kind, series, range } = file;
+  if (content.check !== "ok")
+    record({ kind: "fileDoubted", file: kind, series, range, check: content.check });
   const refused: TimeRange[] = [];
   try {
     for await (const page of content.pages) {

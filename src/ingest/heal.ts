@@ -23,7 +23,7 @@ export interface HealOptions {
   readonly history: HistorySource;
   readonly gaps: GapStore;
   readonly intake: Intake;
-  readonly writer: Writer;
+  readonly writer: Pick<Writer, "room" | "flushed" | "refusedCells">;
   readonly record: Recorder;
   /** Asked when candles are missing; the caller keeps the answers. */
   readonly lifetime: (series: Series, signal: AbortSignal) => Promise<Lifetime>;

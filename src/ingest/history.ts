@@ -23,7 +23,14 @@ import { type FillOptions, fillGap, MIN_ARCHIVE_CANDLES, MIN_FILE_CANDLES } from
 import type { Lifetime } from "./heal.ts";
 import { Intake } from "./intake.ts";
 import { withNearbyPages } from "./nearby.ts";
-import { compareWithExchange, type Reread, rereadAll, type VerifyStore } from "./verify.ts";
+import { Stopwatch, timedHistory, timedWriter } from "./stopwatch.ts";
+import {
+  compareWithExchange,
+  type OnVerified,
+  type Reread,
+  rereadAll,
+  type VerifyStore,
+} from "./verify.ts";
 import { Writer } from "./writer.ts";
 
 /** What loading history needs. */
@@ -82,8 +89,18 @@ export interface HistorySummary {
   readonly files: Readonly<Record<"ok" | "mismatch" | "no-checksum" | "not-published", number>>;
   readonly rejectedRows: number;
   readonly elapsedMs: number;
-  /** Where the time went, ms; lanes overlap, so they may add up to more than the elapsed time. */
+  /** Where the time of the lanes went; they overlap, so it adds up to more than the elapsed time. */
+  readonly phases: Phases;
+  /** Time in which a batch was being written, ms. */
+  readonly writingMs: number;
+}
+
+/** Time of lanes by what they were at or waited for, ms. */
+export interface Phases {
   readonly databaseMs: number;
+  readonly networkMs: number;
+  /** All else: unpacking, parsing, checking, and waiting for another lane to do so. */
+  readonly parsingMs: number;
 }
 
 /** Candles in one answer of REST, and its weight (binance.md §2.1). */
@@ -110,7 +127,8 @@ export class History {
   readonly #files = { ok: 0, mismatch: 0, "no-checksum": 0, "not-published": 0 };
   readonly #outcomes = { stored: 0, revised: 0, identical: 0, superseded: 0, quarantined: 0 };
   #rejectedRows = 0;
-  #databaseMs = 0;
+  #writingMs = 0;
+  readonly #lanes = new Stopwatch<"lane" | "network" | "database">();
 
   constructor(options: HistoryOptions) {
     this.#options = options;
@@ -121,7 +139,7 @@ export class History {
       random,
       record: (event) => {
         if (event.kind === "batchWritten") {
-          this.#databaseMs += event.tookMs;
+          this.#writingMs += event.tookMs;
           for (const { outcome } of event.candles) this.#outcomes[outcome] += 1;
         }
         options.record(event);
@@ -164,6 +182,19 @@ export class History {
       }
     }
     return found.sort((a, b) => a.range.from - b.range.from);
+  }
+
+  /** Open entries of the ledger in the wanted stretches whose next try has not come. */
+  async waitingGaps(wanted: readonly Wanted[]): Promise<Gap[]> {
+    const now = this.#now();
+    const found: Gap[] = [];
+    for (const { series, range } of wanted) {
+      for (const gap of await this.#options.store.gaps(series)) {
+        const isWaiting = gap.state === "open" && gap.nextTryTime > now;
+        if (isWaiting && intersectRanges(gap.range, range) !== undefined) found.push(gap);
+      }
+    }
+    return found;
   }
 
   /** What filling would take. */
@@ -214,7 +245,7 @@ export class History {
       const ended = new AbortController();
       const lane = async (): Promise<void> => {
         for (let gap = queue.shift(); gap !== undefined; gap = queue.shift()) {
-          outcomes.push(await this.#fillOne(gap, all));
+          outcomes.push(await this.#lanes.time("lane", clock, this.#fillOne(gap, all)));
           doneCandles += countOpenTimes(gap.series.timeframe, gap.range);
         }
       };
@@ -239,7 +270,8 @@ export class History {
       files: { ...this.#files },
       rejectedRows: this.#rejectedRows,
       elapsedMs: clock.monotonic() - began,
-      databaseMs: this.#databaseMs,
+      phases: this.#phases(),
+      writingMs: this.#writingMs,
     };
   }
 
@@ -248,14 +280,16 @@ export class History {
     series: Series,
     ranges: readonly TimeRange[],
     signal: AbortSignal,
+    onProgress: OnVerified = () => undefined,
   ): Promise<ExchangeFinding[]> {
     const { history, store } = this.#options;
-    return compareWithExchange({ history, store }, series, ranges, signal);
+    return compareWithExchange({ history, store, onProgress }, series, ranges, signal);
   }
 
   /**
    * Fills what is missing of the wanted stretches and reads again what findings point at.
    * @param reread stretches that are read again whatever was found in them
+   * @param onProgress told of reading again; filling tells by the options
    * @returns candles that were read again, and what became of them
    */
   async repair(
@@ -263,13 +297,19 @@ export class History {
     findings: readonly Finding[],
     reread: readonly Reread[],
     signal: AbortSignal,
+    onProgress: OnVerified = () => undefined,
   ): Promise<{ askedCount: number; revisedCount: number; storedCount: number }> {
     const before = { ...this.#outcomes };
     await this.fill(await this.findGaps(wanted, true), signal);
     const suspects = rangesToRepair(findings.filter(({ check }) => check !== "gaps"));
     const askedCount = await this.#writing(signal, (all) =>
       rereadAll(
-        { history: this.#options.history, intake: this.#intake, writer: this.#writer },
+        {
+          history: this.#options.history,
+          intake: this.#intake,
+          writer: this.#writer,
+          onProgress,
+        },
         reread.length > 0 ? reread : suspects,
         all,
       ),
@@ -344,16 +384,25 @@ export class History {
   }
 
   #fillOptions(): FillOptions {
-    const { archive, store, record } = this.#options;
+    const { archive, store, record, clock } = this.#options;
+    const network = <T>(work: Promise<T>): Promise<T> => this.#lanes.time("network", clock, work);
+    const database = <T>(work: Promise<T>): Promise<T> => this.#lanes.time("database", clock, work);
     return {
-      history: this.#nearby,
-      archive,
-      gaps: store,
+      history: timedHistory(this.#nearby, network),
+      archive: {
+        plan: archive.plan.bind(archive),
+        open: (file, signal) => network(archive.open(file, signal)),
+      },
+      gaps: {
+        open: (gaps) => database(store.open(gaps)),
+        due: (series, now, limit) => database(store.due(series, now, limit)),
+        replace: (gap, left) => database(store.replace(gap, left)),
+      },
       intake: this.#intake,
-      writer: this.#writer,
+      writer: timedWriter(this.#writer, database),
       record,
       exchangeNow: () => this.#now(),
-      lifetime: (series, abort) => this.#lifetime(series, abort),
+      lifetime: (series, abort) => network(this.#lifetime(series, abort)),
       onFile: (_file, content) => this.#countFile(content),
     };
   }
@@ -363,6 +412,12 @@ export class History {
       firstOpenTime: await this.firstOpenTime(series, signal),
       isTrading: this.#options.isTrading(series.symbol),
     };
+  }
+
+  #phases(): Phases {
+    const { lane, network, database } = this.#lanes.spent();
+    const [laneMs = 0, networkMs = 0, databaseMs = 0] = [lane, network, database];
+    return { databaseMs, networkMs, parsingMs: Math.max(0, laneMs - networkMs - databaseMs) };
   }
 
   #countFile(content: ArchiveContent | undefined): void {

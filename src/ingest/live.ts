@@ -19,9 +19,9 @@ import type {
 import { intersectRanges } from "../core/range.ts";
 import { type Series, seriesKey } from "../core/series.ts";
 import { countOpenTimes, nextOpenTime, nominalMs, shiftOpenTime } from "../core/timeframe.ts";
+import { Audit } from "./audit.ts";
 import { catchUp } from "./catch-up.ts";
 import { confirmPage, isConfirmationDue } from "./confirm.ts";
-import { detectGaps } from "./detect.ts";
 import { type FillOptions, fillGap, MIN_ARCHIVE_CANDLES } from "./fill.ts";
 import { Intake } from "./intake.ts";
 import { Wakeup } from "./wakeup.ts";
@@ -45,6 +45,8 @@ export interface LiveOptions {
   readonly isTrading: (symbol: string) => boolean;
   /** Exchange time until which no request may be sent; 0 when there is no hold. */
   readonly heldUntil: () => number;
+  /** Told of everything that the stream says, as it comes; must not block or throw. */
+  readonly onLive?: (event: LiveEvent) => void;
 }
 
 /** Fetches under way at once: candles that are due now, and series that are far behind. */
@@ -59,16 +61,20 @@ const HEAL_LANES = 4;
 const MIN_HEAL_PAUSE_MS = 60_000;
 const MAX_HEAL_PAUSE_MS = 60 * 60_000;
 const HEAL_INTERVAL_MS = 5_000;
-/** The newest candles are compared with the calendar so often; all of history by `fill-gaps`. */
+/** The newest candles are compared with the calendar so often, and it is looked so often whose whole history is due. */
 const AUDIT_MS = 10 * 60_000;
-const AUDIT_CANDLES = 2_000;
+const WHOLE_AUDIT_MS = 60_000;
 const CONFIRM_MS = 30_000;
+/** Of one series in one turn: years of a file that was imported are not to take months, nor all of a turn. */
+const CONFIRM_PAGES = 10;
 const CONFIRM_RETRY_MS = 10 * 60_000;
 /** The close clock is looked at no more often than this, and no less often than that. */
 const MIN_TICK_MS = 50;
 const MAX_TICK_MS = 1_000;
 /** Closes in a row that REST had and the stream did not bring before the stream counts as dead for a series. */
 const MISSES_BEFORE_RESUBSCRIBE = 2;
+/** A stream that stays silent is subscribed anew again after so long; the pause doubles up to the longer one. */
+const SILENCE_RETRY = { baseMs: 2 * 60_000, capMs: 10 * 60_000 };
 
 /**
  * Live ingestion of a set of series: a stream when there is one, the close clock, catching up, healing.
@@ -78,14 +84,17 @@ export class Live {
   readonly #options: LiveOptions;
   readonly #closeClock = new CloseClock();
   readonly #intake: Intake;
+  readonly #audit: Audit;
   readonly #series: readonly Series[];
   readonly #tick = new Wakeup();
   readonly #misses = new Map<string, number>();
+  /** Series that were subscribed anew because the stream was silent, and have had no data or other link since. */
+  readonly #silent = new Map<string, { readonly attempts: number; readonly retryTime: number }>();
   readonly #catchingUp = new Set<string>();
   readonly #backfilling = new Set<string>();
   /** What goes wrong, by series; the fault of one request says nothing about the others. */
   readonly #problems = new Map<string, string>();
-  /** Why no stream carries a series, and since when (exchange time) one does. */
+  /** Why no stream carries a series; and since when (exchange time) one does. */
   readonly #linkProblems = new Map<string, string>();
   readonly #streamedSince = new Map<string, number>();
   /** Newest candle that the stream closed, and newest that it should have and did not; open times. */
@@ -102,6 +111,7 @@ export class Live {
   constructor(options: LiveOptions) {
     this.#options = options;
     this.#intake = new Intake(options.writer, this.#closeClock);
+    this.#audit = new Audit({ ...options, exchangeNow: () => this.#now() });
     this.#series = options.watermarks.map(({ series }) => series);
     for (const watermark of options.watermarks) {
       this.#closeClock.track(watermark.series, watermark.next);
@@ -120,7 +130,8 @@ export class Live {
       this.#follow(signal),
       this.#keepTime(signal),
       this.#heal(signal),
-      this.#every(AUDIT_MS, signal, () => this.#audit(signal)),
+      this.#every(AUDIT_MS, signal, () => this.#audit.newest(signal)),
+      this.#every(WHOLE_AUDIT_MS, signal, () => this.#audit.whole(signal)),
       this.#every(CONFIRM_MS, signal, () => this.#confirm(signal)),
     ]);
   }
@@ -131,7 +142,7 @@ export class Live {
       const isStreamed = this.#closeClock.isStreamed(series);
       const key = seriesKey(series);
       const problem =
-        this.#options.writer.problem ?? this.#problems.get(key) ?? this.#linkProblems.get(key);
+        this.#options.writer.problem ?? this.#problems.get(key) ?? this.#linkProblem(key);
       return {
         series,
         mode: this.#options.live === undefined ? "polling" : "websocket",
@@ -143,13 +154,24 @@ export class Live {
     });
   }
 
+  /** Why no stream carries a series, and what is done about it as long as that is so. */
+  #linkProblem(key: string): string | undefined {
+    const reason = this.#linkProblems.get(key);
+    if (reason === undefined) return undefined;
+    const heldUntil = this.#options.heldUntil();
+    if (this.#now() >= heldUntil) return `${reason}; candles come by REST meanwhile`;
+    const until = new Date(heldUntil).toISOString();
+    return `${reason}; the exchange takes no request until ${until}, what closes meanwhile is fetched then`;
+  }
+
   async #follow(signal: AbortSignal): Promise<void> {
-    const { live, record } = this.#options;
+    const { live, record, onLive } = this.#options;
     if (live === undefined) return;
     for await (const events of live.stream(this.#series, signal)) {
       let closedCount = 0;
       let formingCount = 0;
       for (const event of events) {
+        onLive?.(event);
         if (event.kind !== "candle") this.#takeLink(event);
         else if (event.isClosed) {
           closedCount += 1;
@@ -168,6 +190,7 @@ export class Live {
   #takeLink(event: Exclude<LiveEvent, { kind: "candle" }>): void {
     for (const series of event.series) {
       this.#misses.delete(seriesKey(series));
+      this.#silent.delete(seriesKey(series));
       if (event.kind === "connected") this.#linkUp(series);
       else this.#linkDown(series, event.reason);
     }
@@ -178,12 +201,13 @@ export class Live {
     const key = seriesKey(series);
     this.#closeClock.setStreamed(series, true);
     this.#streamedSince.set(key, this.#now());
+    this.#silent.delete(key);
     this.#linkProblems.delete(key);
   }
 
   #linkDown(series: Series, reason: string): void {
     this.#closeClock.setStreamed(series, false);
-    this.#linkProblems.set(seriesKey(series), `${reason}; candles come by REST meanwhile`);
+    this.#linkProblems.set(seriesKey(series), reason);
   }
 
   /** Data came, and only that proves a subscription. */
@@ -293,25 +317,7 @@ export class Live {
     }
   }
 
-  /** Looks by the calendar for holes that nobody noticed: a crash between two writes, rows deleted by hand. */
-  async #audit(signal: AbortSignal): Promise<void> {
-    const { store, gaps, record } = this.#options;
-    const { series: facts } = await store.facts();
-    for (const { series, wantedFrom, next, isConfigured } of facts) {
-      signal.throwIfAborted();
-      if (!isConfigured || wantedFrom === undefined || next === undefined) continue;
-      const from = Math.max(wantedFrom, shiftOpenTime(series.timeframe, next, -AUDIT_CANDLES));
-      const { unknown } = await detectGaps(store, series, { from, to: next }, this.#now());
-      if (unknown.length === 0) continue;
-      await gaps.open(unknown);
-      for (const { range, reason } of unknown) {
-        const missing = countOpenTimes(series.timeframe, range);
-        record({ kind: "gapFound", series, range, reason, missing });
-      }
-    }
-  }
-
-  /** Reads again what has settled, one page a series and turn, from what live candles leave of the budget. */
+  /** Reads again what has settled, a few pages a series and turn, from what live candles leave of the budget. */
   async #confirm(signal: AbortSignal): Promise<void> {
     const { store, heldUntil } = this.#options;
     const { series: facts } = await store.facts();
@@ -324,7 +330,11 @@ export class Live {
       if (this.#now() < (this.#notConfirmedBefore.get(key) ?? 0)) continue;
       const options = { ...this.#options, intake: this.#intake, exchangeNow: () => this.#now() };
       try {
-        await confirmPage(options, series, from, signal);
+        let at = from;
+        for (let page = 0; page < CONFIRM_PAGES; page += 1) {
+          at = await confirmPage(options, series, at, signal);
+          if (this.#now() < heldUntil() || !isConfirmationDue(series, at, this.#now())) break;
+        }
       } catch (error) {
         // What the exchange refuses for one series must not keep the others waiting.
         if (!(error instanceof BlackTradeError) || error.code.startsWith("E_DB")) throw error;
@@ -383,7 +393,11 @@ export class Live {
   #checkStream(series: Series, tradedOpenTimes: readonly number[]): void {
     const { live, record } = this.#options;
     const key = seriesKey(series);
-    if (live === undefined || !this.#closeClock.isStreamed(series)) return;
+    if (live === undefined) return;
+    if (!this.#closeClock.isStreamed(series)) {
+      if (tradedOpenTimes.length > 0) this.#retrySilent(series);
+      return;
+    }
     const seen = Math.max(this.#closedByStream.get(key) ?? 0, this.#missedByStream.get(key) ?? 0);
     const since = this.#streamedSince.get(key) ?? 0;
     const missed = tradedOpenTimes.filter((openTime) => {
@@ -399,7 +413,22 @@ export class Live {
     if (misses < MISSES_BEFORE_RESUBSCRIBE) return;
     this.#misses.delete(key);
     this.#linkDown(series, "the WebSocket is silent for this series");
-    live.resubscribe([series]);
+    this.#renew(series, 0);
+  }
+
+  /** Subscribed anew and silent still: no event comes of a socket that replaces another, so nobody else would notice. */
+  #retrySilent(series: Series): void {
+    const silence = this.#silent.get(seriesKey(series));
+    if (silence !== undefined && this.#now() >= silence.retryTime) {
+      this.#renew(series, silence.attempts);
+    }
+  }
+
+  #renew(series: Series, attempts: number): void {
+    const { baseMs, capMs } = SILENCE_RETRY;
+    const retryTime = this.#now() + Math.min(capMs, baseMs * 2 ** attempts);
+    this.#silent.set(seriesKey(series), { attempts: attempts + 1, retryTime });
+    this.#options.live?.resubscribe([series]);
   }
 
   /** Asks again for what the ledger says is missing, in its own time; several gaps at once, large ones never all. */

@@ -12,9 +12,11 @@ import type {
   CoverageStore,
   GapStore,
   HistorySource,
+  LiveEvent,
   LiveSource,
   Market,
   MarketSource,
+  MarketStore,
   RunStore,
   SeriesReport,
   StatusStore,
@@ -44,7 +46,8 @@ export interface IngestOptions {
     RunStore &
     StatusStore &
     ConfirmStore &
-    CoverageStore;
+    CoverageStore &
+    MarketStore;
   /** Throws E_SOURCE_SYMBOL when a configured symbol is not listed. */
   readonly checkSymbols: (markets: readonly Market[]) => void;
   readonly clock: Clock;
@@ -52,6 +55,10 @@ export interface IngestOptions {
   readonly budget: WeightBudget;
   readonly random: () => number;
   readonly record: Recorder;
+  /** Candles that may wait for the database; beyond it they are shed into the gap ledger. */
+  readonly capacity?: number;
+  /** Told of everything that the stream says, as it comes; must not block or throw. */
+  readonly onLive?: (event: LiveEvent) => void;
 }
 
 /** What a run did. */
@@ -134,6 +141,7 @@ class Run {
       random,
       record,
       exchangeNow: () => this.#now() ?? 0,
+      ...(options.capacity === undefined ? {} : { capacity: options.capacity }),
     });
   }
 
@@ -167,7 +175,7 @@ class Run {
     const { store, series, historyMs, source, mode, record } = this.#options;
     const markets = await this.#reachExchange(signal);
     if (markets === undefined) return;
-    this.#takeMarkets(markets);
+    if ((await this.#insist(signal, async () => this.#takeMarkets(markets))) === undefined) return;
     const now = this.#now() ?? 0;
     const wanted = series.map((one) => ({
       series: one,
@@ -189,16 +197,16 @@ class Run {
     await Promise.all([
       this.#live.run(signal),
       this.#every("exchange time", TIME_SYNC_MS, signal, () => this.#syncTime(signal)),
-      this.#every("symbol list", MARKETS_REFRESH_MS, signal, async () =>
-        this.#takeMarkets(await source.markets(signal)),
-      ),
+      this.#every("symbol list", MARKETS_REFRESH_MS, signal, async () => {
+        await this.#takeMarkets(await source.markets(signal));
+      }),
     ]);
     record({ kind: "queueSize", size: this.#writer.size });
   }
 
   /** Tries until the exchange has said its time and its symbols. @returns undefined when aborted first */
   async #reachExchange(signal: AbortSignal): Promise<readonly Market[] | undefined> {
-    const { source, clock, random, record, checkSymbols, budget } = this.#options;
+    const { source, clock, random, record, checkSymbols, budget, exchange } = this.#options;
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       try {
         // Before the exchange has said its time, holds are kept by this machine's clock.
@@ -216,7 +224,8 @@ class Run {
         if (signal.aborted) return undefined;
         if (!(error instanceof BlackTradeError) || error.code === "E_SOURCE_SYMBOL") throw error;
         this.#problem = messageOf(error);
-        record({ kind: "troubled", what: "start", code: error.code, reason: error.message });
+        const { code, message } = error;
+        record({ kind: "troubled", what: `start, ${exchange}`, code, reason: message });
         const retryMs = START_RETRY.baseMs + backoffDelay(START_RETRY, attempt, random());
         await clock.sleep(retryMs, signal).catch(() => undefined);
       }
@@ -232,7 +241,8 @@ class Run {
         return await act();
       } catch (error) {
         if (!(error instanceof BlackTradeError) || !error.retryable) throw error;
-        record({ kind: "troubled", what: "start", code: error.code, reason: error.message });
+        const { code, message } = error;
+        record({ kind: "troubled", what: "start, database", code, reason: message });
         const retryMs = START_RETRY.baseMs + backoffDelay(START_RETRY, attempt, random());
         await clock.sleep(retryMs, signal).catch(() => undefined);
       }
@@ -251,8 +261,10 @@ class Run {
     });
   }
 
-  #takeMarkets(markets: readonly Market[]): void {
-    const wanted = new Set(this.#options.series.map(({ symbol }) => symbol));
+  /** Learns which symbols are halted, and keeps what the exchange says of each. */
+  async #takeMarkets(markets: readonly Market[]): Promise<readonly Market[]> {
+    const { series, store, exchange } = this.#options;
+    const wanted = new Set(series.map(({ symbol }) => symbol));
     const listed = new Map(markets.map((market) => [market.symbol, market]));
     this.#halted = new Map(
       [...wanted].flatMap((symbol): [string, string][] => {
@@ -261,19 +273,27 @@ class Run {
         return market.isTrading ? [] : [[symbol, market.status]];
       }),
     );
+    const collected = [...wanted].flatMap((symbol) => listed.get(symbol) ?? []);
+    await store.saveMarkets(exchange, collected);
+    return collected;
   }
 
   /** A machine that slept does not know how long: the exchange is asked, and until then its time counts as unknown. */
   async #watchClocks(signal: AbortSignal): Promise<void> {
-    const { clock, budget } = this.#options;
+    const { budget } = this.#options;
+    this.#compareClocks();
+    const now = this.#now();
+    const isDoubtful = this.#isTimeDoubtful || this.#options.exchangeTime.isDoubtful;
+    if (isDoubtful && now !== undefined && now >= budget.heldUntil) await this.#syncTime(signal);
+  }
+
+  #compareClocks(): void {
+    const { clock } = this.#options;
     const gap = clock.now() - clock.monotonic();
     const hasJumped =
       this.#clockGap !== undefined && Math.abs(gap - this.#clockGap) > CLOCK_JUMP_MS;
     this.#clockGap = gap;
     if (hasJumped) this.#isTimeDoubtful = true;
-    const now = this.#now();
-    const isDoubtful = this.#isTimeDoubtful || this.#options.exchangeTime.isDoubtful;
-    if (isDoubtful && now !== undefined && now >= budget.heldUntil) await this.#syncTime(signal);
   }
 
   /** Another process on this address may have met a ban: it holds for all. */
@@ -301,6 +321,8 @@ class Run {
       this.#reported.set(seriesKey(report.series), text);
       changed.push(full);
     }
+    // This may be the first thing to run after a sleep.
+    this.#compareClocks();
     try {
       // A time that this machine slept through must not be told: readers reckon with it.
       await store.report(changed, this.#isTimeDoubtful ? undefined : this.#now());
@@ -309,14 +331,18 @@ class Run {
       throw error;
     }
     const { run, series: facts } = await store.facts();
-    for (const one of facts) {
-      if (!one.isConfigured) continue;
-      const status = seriesStatus(one, run);
-      const before = this.#told.get(seriesKey(one.series));
-      this.#told.set(seriesKey(one.series), status);
-      if (before?.word === status.word) continue;
+    const configured = facts
+      .filter(({ isConfigured }) => isConfigured)
+      .map((one) => ({ series: one.series, status: seriesStatus(one, run) }));
+    const seriesCount = configured.length;
+    const activeCount = configured.filter(({ status }) => status.word === "active").length;
+    for (const { series: one, status } of configured) {
+      const from = this.#told.get(seriesKey(one))?.word;
+      this.#told.set(seriesKey(one), status);
       const { word: to, reason } = status;
-      record({ kind: "statusChanged", series: one.series, from: before?.word, to, reason });
+      if (from === to) continue;
+      const kind = "statusChanged";
+      record({ kind, series: one, from, to, reason, activeCount, seriesCount });
     }
   }
 

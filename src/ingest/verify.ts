@@ -17,10 +17,17 @@ import {
   PLAUSIBILITY,
 } from "../core/plausibility.ts";
 import type { CoverageStore, HistorySource } from "../core/ports.ts";
-import type { TimeRange } from "../core/range.ts";
+import { intersectRanges, type TimeRange } from "../core/range.ts";
 import { type Series, seriesKey } from "../core/series.ts";
 import { structureFindings } from "../core/structure.ts";
-import { cellOf, nominalMs, shiftOpenTime, TIMEFRAMES, type Timeframe } from "../core/timeframe.ts";
+import {
+  cellOf,
+  countOpenTimes,
+  nominalMs,
+  shiftOpenTime,
+  TIMEFRAMES,
+  type Timeframe,
+} from "../core/timeframe.ts";
 import { timeframeFindings } from "../core/timeframe-check.ts";
 import type { Intake } from "./intake.ts";
 import type { Writer } from "./writer.ts";
@@ -36,8 +43,17 @@ export interface VerifyOptions {
   readonly store: VerifyStore;
   /** Hash of texts as lower-case hex, fed piece by piece. */
   readonly createHash: () => { update(text: string): unknown; digest(): string };
-  readonly onProgress?: (done: { readonly candles: number }) => void;
+  readonly onProgress?: OnVerified;
 }
+
+/** How far checking is, in open times of the calendar; each timeframe counts again where it is compared with another. */
+export interface VerifyProgress {
+  readonly doneCandles: number;
+  readonly totalCandles: number;
+}
+
+/** Told after every piece. */
+export type OnVerified = (progress: VerifyProgress) => void;
 
 /** Everything that was found, and a certificate for each series. */
 export interface Verification {
@@ -57,13 +73,18 @@ const MAX_FINDINGS = 100_000;
  */
 export async function verify(
   options: VerifyOptions,
-  all: readonly { readonly series: Series; readonly range: TimeRange }[],
+  all: readonly Checked[],
   signal: AbortSignal,
 ): Promise<Verification> {
   const findings: Finding[] = [];
   const bySeries: { tally: CertificateTally; hash: string; own: Finding[] }[] = [];
   const doubtful = new Set<string>();
   let candleCount = 0;
+  const advance = tallyOf(
+    sumOf(all.map(({ series, range }) => countOpenTimes(series.timeframe, range))) +
+      sumOf(crossings(all).map(({ taking }) => sumOf(taking.map(countOf)))),
+    options.onProgress,
+  );
   for (const { series, range } of all) {
     const tally = new CertificateTally(series, range);
     const hash = options.createHash();
@@ -83,13 +104,13 @@ export async function verify(
       for (const { openTime } of doubts(series.timeframe, candles)) {
         doubtful.add(`${seriesKey(series)} ${openTime}`);
       }
-      options.onProgress?.({ candles: candleCount });
+      advance(countOpenTimes(series.timeframe, { from, to }));
     }
     const ledger = await options.store.gaps(series);
     own.push(...gapFindings(series, explainAbsences(tally.missing(), ledger)));
     bySeries.push({ tally, hash: hash.digest(), own });
   }
-  const across = await acrossTimeframes(options, all, doubtful, signal);
+  const across = await acrossTimeframes(options, all, doubtful, advance, signal);
   const certificates: Certificate[] = [];
   for (const { tally, hash, own } of bySeries) {
     const key = seriesKey(tally.series);
@@ -102,6 +123,29 @@ export async function verify(
     certificates,
     candleCount,
   };
+}
+
+/** One place that knows how far it is, for several that go on. */
+function tallyOf(totalCandles: number, onProgress: OnVerified | undefined): (done: number) => void {
+  let doneCandles = 0;
+  return (done) => {
+    doneCandles += done;
+    onProgress?.({ doneCandles, totalCandles });
+  };
+}
+
+function sumOf(counts: readonly number[]): number {
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+function countOf({ series, range }: Checked): number {
+  return countOpenTimes(series.timeframe, range);
+}
+
+/** A series with the stretch of it that is checked. */
+interface Checked {
+  readonly series: Series;
+  readonly range: TimeRange;
 }
 
 interface Chunk {
@@ -136,58 +180,76 @@ async function* chunks(
   }
 }
 
-/** Every coarser timeframe of a symbol against the finer ones, in windows that fit into memory. */
-async function acrossTimeframes(
-  { store }: VerifyOptions,
-  all: readonly { readonly series: Series; readonly range: TimeRange }[],
-  doubtful: ReadonlySet<string>,
-  signal: AbortSignal,
-): Promise<Finding[]> {
-  const symbols = new Map<string, { readonly series: Series; readonly range: TimeRange }[]>();
-  for (const one of all) {
-    const key = `${one.series.exchange}:${one.series.symbol}`;
-    symbols.set(key, [...(symbols.get(key) ?? []), one]);
-  }
-  const found = new Map<string, Finding>();
-  for (const members of symbols.values()) {
+/** Series of one symbol that are compared with each other in one pass, the finest first. */
+interface Crossing {
+  readonly taking: readonly Checked[];
+  readonly windowMs: number;
+}
+
+function crossings(all: readonly Checked[]): Crossing[] {
+  const symbols = Map.groupBy(all, ({ series }) => `${series.exchange}:${series.symbol}`);
+  return [...symbols.values()].flatMap((members) => {
     const sorted = members.toSorted(
       (a, b) => order(a.series.timeframe) - order(b.series.timeframe),
     );
-    for (const finest of passes(sorted.map(({ series }) => series.timeframe))) {
+    return passes(sorted.map(({ series }) => series.timeframe)).flatMap((finest) => {
       const windowMs = WINDOW_CANDLES * nominalMs(finest);
       const taking = sorted.filter(
         ({ series: { timeframe } }) =>
           order(timeframe) >= order(finest) && nominalMs(timeframe) * 2 <= windowMs,
       );
-      const [first] = taking;
-      if (first === undefined || taking.length < 2) continue;
-      const { exchange, symbol } = first.series;
-      const from = Math.min(...taking.map(({ range }) => range.from));
-      const to = Math.max(...taking.map(({ range }) => range.to));
-      // Windows overlap by half, so that every cell lies whole in one of them.
-      for (let start = from; start < to; start += windowMs / 2) {
-        signal.throwIfAborted();
-        const window = { from: start, to: Math.min(to, start + windowMs) };
-        const rows = await Promise.all(
-          taking.map(async ({ series, range }) => ({
-            timeframe: series.timeframe,
-            rows: await readAll(store, series, {
-              from: Math.max(window.from, range.from),
-              to: Math.min(window.to, range.to),
-            }),
-            confirmedGaps: (await store.gaps(series))
-              .filter(({ state }) => state === "confirmed")
-              .map((gap) => gap.range),
-          })),
-        );
-        const whole = rows.map((each) => ({ ...each, rows: wholeCells(each, window) }));
-        const isDoubtful = (timeframe: Timeframe, openTime: number): boolean =>
-          doubtful.has(`${exchange}:${symbol}:${timeframe} ${openTime}`);
-        for (const finding of timeframeFindings({ exchange, symbol }, whole, isDoubtful)) {
-          const { timeframe } = finding.series;
-          found.set(`${symbol} ${timeframe} ${finding.openTime} ${finding.what}`, finding);
-        }
+      return taking.length < 2 ? [] : [{ taking, windowMs }];
+    });
+  });
+}
+
+/** Every coarser timeframe of a symbol against the finer ones, in windows that fit into memory. */
+async function acrossTimeframes(
+  { store }: VerifyOptions,
+  all: readonly Checked[],
+  doubtful: ReadonlySet<string>,
+  advance: (done: number) => void,
+  signal: AbortSignal,
+): Promise<Finding[]> {
+  const found = new Map<string, Finding>();
+  for (const { taking, windowMs } of crossings(all)) {
+    const [first] = taking;
+    if (first === undefined) continue;
+    const { exchange, symbol } = first.series;
+    const from = Math.min(...taking.map(({ range }) => range.from));
+    const to = Math.max(...taking.map(({ range }) => range.to));
+    // Windows overlap by half, so that every cell lies whole in one of them.
+    for (let start = from; start < to; start += windowMs / 2) {
+      signal.throwIfAborted();
+      const window = { from: start, to: Math.min(to, start + windowMs) };
+      const rows = await Promise.all(
+        taking.map(async ({ series, range }) => ({
+          timeframe: series.timeframe,
+          rows: await readAll(store, series, {
+            from: Math.max(window.from, range.from),
+            to: Math.min(window.to, range.to),
+          }),
+          confirmedGaps: (await store.gaps(series))
+            .filter(({ state }) => state === "confirmed")
+            .map((gap) => gap.range),
+        })),
+      );
+      const whole = rows.map((each) => ({ ...each, rows: wholeCells(each, window) }));
+      const isDoubtful = (timeframe: Timeframe, openTime: number): boolean =>
+        doubtful.has(`${exchange}:${symbol}:${timeframe} ${openTime}`);
+      for (const finding of timeframeFindings({ exchange, symbol }, whole, isDoubtful)) {
+        const { timeframe } = finding.series;
+        found.set(`${symbol} ${timeframe} ${finding.openTime} ${finding.what}`, finding);
       }
+      const step = { from: start, to: start + windowMs / 2 };
+      advance(
+        sumOf(
+          taking.map(({ series, range }) => {
+            const done = intersectRanges(range, step);
+            return done === undefined ? 0 : countOpenTimes(series.timeframe, done);
+          }),
+        ),
+      );
     }
   }
   return [...found.values()];
@@ -228,6 +290,7 @@ async function readAll(
 export interface CompareOptions {
   readonly store: VerifyStore;
   readonly history: HistorySource;
+  readonly onProgress?: OnVerified;
 }
 
 /**
@@ -235,14 +298,19 @@ export interface CompareOptions {
  * @param ranges stretches to ask for, all of a series or a sample
  */
 export async function compareWithExchange(
-  { store, history }: CompareOptions,
+  { store, history, onProgress }: CompareOptions,
   series: Series,
   ranges: readonly TimeRange[],
   signal: AbortSignal,
 ): Promise<ExchangeFinding[]> {
   const findings: ExchangeFinding[] = [];
+  const advance = tallyOf(
+    sumOf(ranges.map((range) => countOpenTimes(series.timeframe, range))),
+    onProgress,
+  );
   for (const range of ranges) {
     for await (const page of history.candles(series, range, signal, "bulk")) {
+      advance(countOpenTimes(series.timeframe, page.range));
       const { settled } = judgeRows(series.timeframe, page.rows, page.askedTime);
       const lastSettled = settled.at(-1);
       if (lastSettled === undefined) continue;
@@ -330,6 +398,7 @@ export interface RepairOptions {
   readonly history: HistorySource;
   readonly intake: Intake;
   readonly writer: Writer;
+  readonly onProgress?: OnVerified;
 }
 
 /** Stretches of a series that are to be read again. */
@@ -344,14 +413,19 @@ export interface Reread {
  * @returns candles that were served
  */
 export async function rereadAll(
-  { history, intake, writer }: RepairOptions,
+  { history, intake, writer, onProgress }: RepairOptions,
   stretches: readonly Reread[],
   signal: AbortSignal,
 ): Promise<number> {
   let served = 0;
+  const wanted = stretches.flatMap(({ series, ranges }) =>
+    ranges.map((range) => ({ series, range })),
+  );
+  const advance = tallyOf(sumOf(wanted.map(countOf)), onProgress);
   for (const { series, ranges } of stretches) {
     for (const range of ranges) {
       for await (const page of history.candles(series, range, signal, "heal")) {
+        advance(countOpenTimes(series.timeframe, page.range));
         await writer.room(signal);
         const { settled } = judgeRows(series.timeframe, page.rows, page.askedTime);
         for (const row of settled) intake.take(series, row, page.source, page.askedTime);

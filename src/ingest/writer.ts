@@ -255,6 +255,9 @@ export class Writer {
         ...(isLive && outcome === "stored"
           ? { latencyMs: exchangeNow - (candle.candle.closeTime + 1) }
           : {}),
+        ...(isLive && outcome === "stored" && candle.source === "stream"
+          ? { eventLatencyMs: Math.max(0, exchangeNow - candle.observedTime) }
+          : {}),
       };
     });
     for (const [index, rejection] of done.rejections) {

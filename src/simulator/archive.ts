@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { htmlPage } from "../wire/http-answer.ts";
 import { type CsvStyle, csvBegin, csvLines } from "./archive-csv.ts";
 import { type ArchiveFile, parseArchivePath } from "./archive-path.ts";
 import type { Exchange } from "./exchange.ts";
 import type { FaultOf } from "./faults.ts";
 import { Lru } from "./lru.ts";
-import { htmlPage } from "./rest-answer.ts";
 import { TimeSlice } from "./time-slice.ts";
 import { zipOf } from "./zip.ts";
 

@@ -1,7 +1,8 @@
+import type { Limits } from "../wire/limits.ts";
 import type { Faults } from "./faults.ts";
 import type { Journal } from "./journal.ts";
 import type { Market } from "./market.ts";
-import type { Limits, Pace, Switches } from "./options.ts";
+import type { Pace, Switches } from "./options.ts";
 
 /** What every part of the simulator needs to know of the whole. */
 export interface Exchange {

@@ -1,6 +1,6 @@
+import { KlineFrame, seriesOfStream } from "../wire/kline-text.ts";
 import type { Exchange } from "./exchange.ts";
 import { concerns } from "./faults.ts";
-import { KlineFrame, seriesOfStream } from "./frames.ts";
 import { isQuiet, type MarketCandle, type MarketSeries, type Slot } from "./market.ts";
 import { fraction, hashText } from "./noise.ts";
 import { TimeSlice } from "./time-slice.ts";

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { ApiError } from "./api-error.ts";
-import { type KlinesRequest, klineRows, klineRowText, parseKlines } from "./klines.ts";
+import { ApiError } from "../wire/api-error.ts";
+import { klineRowText } from "../wire/kline-text.ts";
+import { type KlinesRequest, parseKlines } from "../wire/klines-query.ts";
+import { klineRows } from "./klines.ts";
 import { SeededMarket } from "./seeded-market.ts";
 import { seededSymbols } from "./seeded-symbols.ts";
 

@@ -1,6 +1,7 @@
 import { isZeroDecimal } from "../core/decimal.ts";
 import type { TimeRange } from "../core/range.ts";
-import type { Timeframe } from "../core/timeframe.ts";
+import type { Kline, KlineSeries } from "../wire/kline-text.ts";
+import type { KlinesRequest } from "../wire/klines-query.ts";
 
 /** What exchangeInfo tells of a symbol, and when it was first traded. */
 export interface MarketSymbol {
@@ -18,33 +19,11 @@ export interface MarketSymbol {
   readonly stepSize: string;
 }
 
-/** One candle as the exchange has it at some instant. Decimals are text, times epoch ms. */
-export interface MarketCandle {
-  readonly openTime: number;
-  /** Last millisecond: next open − 1, or earlier where an outage cut the candle short. */
-  readonly closeTime: number;
-  readonly open: string;
-  readonly high: string;
-  readonly low: string;
-  readonly close: string;
-  readonly volume: string;
-  readonly quoteVolume: string;
-  readonly tradeCount: number;
-  readonly takerBuyVolume: string;
-  readonly takerBuyQuoteVolume: string;
-  /** −1 when the candle has no trades. */
-  readonly firstTradeId: number;
-  /** −1 when the candle has no trades. */
-  readonly lastTradeId: number;
-}
+/** One candle as the exchange has it at some instant. */
+export type MarketCandle = Required<Kline>;
 
 /** One line of candles of a market. */
-export interface MarketSeries {
-  readonly symbol: string;
-  readonly interval: Timeframe;
-  /** Time zone of the candle boundaries, ms east of UTC: 28,800,000 for `@+08:00`. Absent: UTC. */
-  readonly offsetMs?: number;
-}
+export type MarketSeries = KlineSeries;
 
 /** The span `[openTime, endTime)` that one candle covers. */
 export interface Slot {
@@ -71,7 +50,7 @@ export interface Corrections {
 }
 
 /** Which way {@link Market.candles} walks through a range. */
-export type Order = "ascending" | "descending";
+export type Order = KlinesRequest["order"];
 
 /**
  * The exchange's own memory: candles as a pure function of series, open time and the exchange time at which one asks.

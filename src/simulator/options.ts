@@ -1,46 +1,6 @@
 import type { Clock } from "../core/ports.ts";
+import type { Limits } from "../wire/limits.ts";
 import type { Market } from "./market.ts";
-
-/** The exchange's limits (binance.md §1.5, §1.6, §2.1, §2.4). Times in exchange time. */
-export interface Limits {
-  /** Request weight per wall-clock minute and address. */
-  readonly weightPerMinute: number;
-  /** Requests of any weight per five wall-clock minutes and address. */
-  readonly requestsPer5Minutes: number;
-  /** This many requests after a 429 within its minute bring a ban. */
-  readonly requestsAfter429: number;
-  /** The first ban; each later one of an address is twice as long. */
-  readonly firstBanMs: number;
-  readonly maxBanMs: number;
-  /** Client frames per rolling second and socket; text, ping and pong count alike. */
-  readonly messagesPerSecond: number;
-  readonly streamsPerSocket: number;
-  /** Upgrades per rolling five minutes and address. */
-  readonly connectsPer5Minutes: number;
-  readonly pingIntervalMs: number;
-  /** An unanswered ping older than this closes the socket. */
-  readonly pongTimeoutMs: number;
-  /** Age at which a socket is closed. */
-  readonly socketLifetimeMs: number;
-  /** Bytes that may wait for a slow reader before its socket is dropped. */
-  readonly maxBufferedBytes: number;
-}
-
-/** What Binance's documents limit, as of 2026-07; the last one is the simulator's own protection. */
-export const DEFAULT_LIMITS: Limits = {
-  weightPerMinute: 6_000,
-  requestsPer5Minutes: 61_000,
-  requestsAfter429: 10,
-  firstBanMs: 2 * 60_000,
-  maxBanMs: 3 * 86_400_000,
-  messagesPerSecond: 5,
-  streamsPerSocket: 1_024,
-  connectsPer5Minutes: 300,
-  pingIntervalMs: 20_000,
-  pongTimeoutMs: 60_000,
-  socketLifetimeMs: 86_400_000,
-  maxBufferedBytes: 64 * 1024 * 1024,
-};
 
 /** How often and how late streams speak. Exchange time. */
 export interface Pace {

@@ -1,21 +1,28 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../core/ports.ts";
-import { ApiError, banned, tooMuchWeight } from "./api-error.ts";
+import { ApiError, banned, tooMuchWeight } from "../wire/api-error.ts";
+import {
+  type Answer,
+  encode,
+  htmlPage,
+  json,
+  pingText,
+  refusalUntil,
+  timeText,
+  wantsMicroseconds,
+} from "../wire/http-answer.ts";
+import { klineRowText } from "../wire/kline-text.ts";
+import { parseKlines } from "../wire/klines-query.ts";
+import { REQUEST_WEIGHTS } from "../wire/limits.ts";
+import { RequestBudget } from "../wire/request-budget.ts";
 import type { Exchange } from "./exchange.ts";
-import { exchangeInfoText } from "./exchange-info.ts";
+import { exchangeInfo } from "./exchange-info.ts";
 import type { FaultOf } from "./faults.ts";
-import { klineRows, klineRowText, parseKlines } from "./klines.ts";
-import { readQuery } from "./query.ts";
-import { RequestBudget } from "./request-budget.ts";
-import { type Answer, htmlPage, json, send } from "./rest-answer.ts";
+import { klineRows } from "./klines.ts";
 import { TimeSlice } from "./time-slice.ts";
 
 type Handler = (query: string, isMicro: boolean) => string | Promise<string>;
-
-interface Route {
-  readonly weight: number;
-  readonly handler: Handler;
-}
+type Path = keyof typeof REQUEST_WEIGHTS;
 
 const DEFAULT_RETRY_AFTER_S = 5;
 /** A request that was on its way when the ban was told is no breach. */
@@ -43,7 +50,7 @@ export class RestServer {
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
   readonly #budget: RequestBudget;
-  readonly #routes: ReadonlyMap<string, Route>;
+  readonly #handlers: Readonly<Record<Path, Handler>>;
   /** From when on a client must know that it shall wait, and until when. */
   #hold = { from: 0, until: 0 };
   #ban = { from: Number.POSITIVE_INFINITY, until: 0 };
@@ -54,17 +61,14 @@ export class RestServer {
     this.#clock = clock;
     this.#signal = signal;
     this.#budget = new RequestBudget(exchange.limits);
-    const klines: Route = { weight: 2, handler: (query, isMicro) => this.#klines(query, isMicro) };
-    this.#routes = new Map<string, Route>([
-      ["/api/v3/ping", { weight: 1, handler: (query) => nothing(query) }],
-      ["/api/v3/time", { weight: 1, handler: (query, isMicro) => this.#time(query, isMicro) }],
-      [
-        "/api/v3/exchangeInfo",
-        { weight: 20, handler: (query) => exchangeInfoText(exchange, query) },
-      ],
-      ["/api/v3/klines", klines],
-      ["/api/v3/uiKlines", klines],
-    ]);
+    const klines: Handler = (query, isMicro) => this.#klines(query, isMicro);
+    this.#handlers = {
+      "/api/v3/ping": pingText,
+      "/api/v3/time": (query, isMicro) => timeText(query, exchange.toldTime(), isMicro),
+      "/api/v3/exchangeInfo": (query) => exchangeInfo(exchange, query),
+      "/api/v3/klines": klines,
+      "/api/v3/uiKlines": klines,
+    };
     exchange.faults.onChange((change) => {
       if (change.kind === "action" || change.active.fault.kind !== "ban") return;
       this.#ban = { from: Number.POSITIVE_INFINITY, until: 0 };
@@ -74,17 +78,24 @@ export class RestServer {
   /** Answers one request, whatever happens. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const [path = "", query = ""] = (request.url ?? "").split("?", 2);
-    const route = request.method === "GET" || request.method === "HEAD" ? path : "";
-    const known = this.#routes.get(route);
+    const isRead = request.method === "GET" || request.method === "HEAD";
+    const known = isRead && isPath(path) ? path : undefined;
     const address = request.socket.remoteAddress ?? "";
-    const admission = this.#admit(address, known?.weight ?? 1);
-    const answer =
-      admission.refusal ?? (await this.#answer(path, query, known, timeUnitOf(request)));
-    const name = known === undefined ? "other" : path;
+    const weight = known === undefined ? 1 : REQUEST_WEIGHTS[known];
+    const admission = this.#admit(address, weight);
+    const answer = admission.refusal ?? (await this.#answer(path, query, known, request.headers));
+    const name = known ?? "other";
     const shown = query === "" ? "" : `?${query}`;
     this.#exchange.journal.request(name, shown, answer?.status ?? 0, admission.weight);
     if (answer === undefined || response.destroyed) return;
-    send(request, response, answer, admission.weight, this.#exchange.toldTime());
+    const { status, headers, body } = encode(
+      request.headers,
+      answer,
+      admission.weight,
+      this.#exchange.toldTime(),
+    );
+    response.writeHead(status, headers);
+    response.end(request.method === "HEAD" ? undefined : body);
   }
 
   /** Weight and bans, those of the limits and those of faults. */
@@ -101,7 +112,7 @@ export class RestServer {
       this.#ban = { from: Math.min(this.#ban.from, now), until: banUntil };
       return {
         weight: verdict.weight,
-        refusal: this.#waiting(banned(this.#told(banUntil)), banUntil),
+        refusal: refusalUntil(banned(this.#told(banUntil)), banUntil, now),
       };
     }
     this.#ban = { from: Number.POSITIVE_INFINITY, until: 0 };
@@ -111,7 +122,7 @@ export class RestServer {
     if (verdict.kind !== "limited") return { weight: verdict.weight };
     journal.violation("weight", `${verdict.weight} of ${limits.weightPerMinute}`);
     if (now >= this.#hold.until) this.#hold = { from: now, until: verdict.until };
-    const refusal = this.#waiting(tooMuchWeight(limits.weightPerMinute), verdict.until);
+    const refusal = refusalUntil(tooMuchWeight(limits.weightPerMinute), verdict.until, now);
     return { weight: verdict.weight, refusal };
   }
 
@@ -119,8 +130,8 @@ export class RestServer {
   async #answer(
     path: string,
     query: string,
-    route: Route | undefined,
-    timeUnit: "ms" | "us" | "invalid",
+    known: Path | undefined,
+    headers: IncomingHttpHeaders,
   ): Promise<Answer | undefined> {
     const { faults } = this.#exchange;
     const applies = (fault: { readonly path?: string }): boolean => path.includes(fault.path ?? "");
@@ -128,23 +139,20 @@ export class RestServer {
     if (delay !== undefined) await this.#sleep(delay.ms);
     const wrong = faults.strike("rest", applies);
     if (wrong !== undefined && wrong.answer !== "truncated") return this.#wrong(wrong);
-    const right = await this.#right(query, route, timeUnit);
+    const right = await this.#right(query, known, headers);
     if (wrong === undefined) return right;
     return { ...right, body: right.body.slice(0, right.body.length / 2) };
   }
 
   async #right(
     query: string,
-    route: Route | undefined,
-    timeUnit: "ms" | "us" | "invalid",
+    known: Path | undefined,
+    headers: IncomingHttpHeaders,
   ): Promise<Answer> {
-    if (route === undefined) return { status: 404, body: "", type: "text/plain" };
+    if (known === undefined) return { status: 404, body: "", type: "text/plain" };
     try {
-      if (timeUnit === "invalid") {
-        const msg = "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.";
-        throw new ApiError(-1194, msg);
-      }
-      return json(await route.handler(query, timeUnit === "us"));
+      const isMicro = wantsMicroseconds(headers);
+      return json(await this.#handlers[known](query, isMicro));
     } catch (error) {
       if (error instanceof ApiError) return json(error.body, error.status);
       throw error;
@@ -183,12 +191,6 @@ export class RestServer {
     }
   }
 
-  #time(query: string, isMicro: boolean): string {
-    nothing(query);
-    const time = this.#exchange.toldTime();
-    return `{"serverTime":${isMicro ? time * 1_000 : time}}`;
-  }
-
   async #klines(query: string, isMicro: boolean): Promise<string> {
     const { market, faults, switches } = this.#exchange;
     const symbols = market.symbols(this.#exchange.now());
@@ -205,11 +207,6 @@ export class RestServer {
     return `[${rows.join(",")}]`;
   }
 
-  #waiting(error: ApiError, until: number): Answer {
-    const seconds = Math.max(1, Math.ceil((until - this.#exchange.now()) / 1_000));
-    return { ...json(error.body, error.status), retryAfter: String(seconds) };
-  }
-
   /** An instant of exchange time as the exchange's told clock shows it. */
   #told(time: number): number {
     return time - this.#exchange.now() + this.#exchange.toldTime();
@@ -224,14 +221,6 @@ export class RestServer {
   }
 }
 
-function nothing(query: string): string {
-  readQuery(query, []);
-  return "{}";
-}
-
-function timeUnitOf(request: IncomingMessage): "ms" | "us" | "invalid" {
-  const unit = request.headers["x-mbx-time-unit"];
-  if (unit === undefined) return "ms";
-  if (unit === "MICROSECOND") return "us";
-  return unit === "MILLISECOND" ? "ms" : "invalid";
+function isPath(path: string): path is Path {
+  return Object.hasOwn(REQUEST_WEIGHTS, path);
 }

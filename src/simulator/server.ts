@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Clock } from "../core/ports.ts";
+import { DEFAULT_LIMITS } from "../wire/limits.ts";
 import { ArchiveServer } from "./archive.ts";
 import { ControlServer } from "./control.ts";
 import type { Exchange } from "./exchange.ts";
@@ -8,12 +9,7 @@ import { Faults } from "./faults.ts";
 import { Journal } from "./journal.ts";
 import type { Market } from "./market.ts";
 import { connectMarket } from "./market-faults.ts";
-import {
-  DEFAULT_LIMITS,
-  DEFAULT_PACE,
-  DEFAULT_SWITCHES,
-  type SimulatorOptions,
-} from "./options.ts";
+import { DEFAULT_PACE, DEFAULT_SWITCHES, type SimulatorOptions } from "./options.ts";
 import { RestServer } from "./rest.ts";
 import { StreamServer } from "./stream-server.ts";
 

@@ -1,15 +1,14 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
+import { CONNECT_WINDOW_MS, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
+import { RollingWindow } from "../wire/rolling-window.ts";
+import { parseStreamUrl } from "../wire/stream-url.ts";
 import { ClientSocket } from "./client-socket.ts";
 import type { Exchange } from "./exchange.ts";
 import type { FaultAction } from "./faults.ts";
 import { Feed } from "./feed.ts";
-import { RollingWindow } from "./rolling-window.ts";
-import { parseStreamUrl } from "./stream-url.ts";
 
-const CONNECT_WINDOW_MS = 5 * 60_000;
-const MAX_MESSAGE_BYTES = 1024 * 1024;
 const DEFAULT_SHUTDOWN_MS = 10_000;
 
 /** The stream side of the exchange: takes upgrades, owns the sockets, drives the feed. */

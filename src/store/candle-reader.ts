@@ -1,40 +1,22 @@
-import { BlackTradeError } from "../core/errors.ts";
-import { readVersionNumber, type VersionedCandle } from "../core/finality.ts";
-import type { CandleRevision } from "../core/ports.ts";
+import type { VersionedCandle } from "../core/finality.ts";
+import type { CandleExtent, CandleRevision } from "../core/ports.ts";
 import type { TimeRange } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
-import { closeTimeOf } from "../core/timeframe.ts";
-import type { Executor } from "./database.ts";
+import { type CandleColumns, type ColumnField, readColumns } from "./candle-columns.ts";
+import { readExtent } from "./candle-extent.ts";
+import { CANDLE_COLUMNS, type CandleRow, candleOf, EVER, edgesOf, roadOf } from "./candle-row.ts";
+import { readPage, type ScanOptions, scanCandles } from "./candle-scan.ts";
+import type { BulkExecutor } from "./database.ts";
 import type { SeriesCatalog } from "./series-catalog.ts";
 
-interface CandleRow {
-  readonly openTime: number;
-  readonly version: number;
-  readonly cutMs: string;
-  readonly tradeCount: number;
-  readonly open: string;
-  readonly high: string;
-  readonly low: string;
-  readonly close: string;
-  readonly volume: string;
-  readonly quoteVolume: string;
-  readonly takerBuyVolume: string;
-  readonly takerBuyQuoteVolume: string;
-}
-
-const COLUMNS = `
-  candle_epoch_ms(open_time) as "openTime", version, cut_ms as "cutMs", trade_count as "tradeCount",
-  open, high, low, close, volume, quote_volume as "quoteVolume",
-  taker_buy_volume as "takerBuyVolume", taker_buy_quote_volume as "takerBuyQuoteVolume"`;
-
 const RANGE = `
-  select ${COLUMNS} from candles
+  select ${CANDLE_COLUMNS} from candles
   where series_id = $1 and open_time >= candle_time($2) and open_time < candle_time($3)
   order by open_time
   limit $4`;
 
 const LATEST = `
-  select ${COLUMNS} from candles
+  select ${CANDLE_COLUMNS} from candles
   where series_id = $1 and open_time < candle_time($3)
   order by open_time desc
   limit $2`;
@@ -44,7 +26,7 @@ const COUNT = `
   where series_id = $1 and open_time >= candle_time($2) and open_time < candle_time($3)`;
 
 const REVISIONS = `
-  select ${COLUMNS}, replaced_by as "replacedBy", candle_epoch_ms(replaced_at) as "replacedTime"
+  select ${CANDLE_COLUMNS}, replaced_by as "replacedBy", candle_epoch_ms(replaced_at) as "replacedTime"
   from candle_revisions
   where series_id = $1 and open_time >= candle_time($2) and open_time < candle_time($3)
   order by open_time, id
@@ -52,38 +34,56 @@ const REVISIONS = `
 
 /** Reads what is stored. Every decimal is the text that was written. */
 export class CandleReader {
-  readonly #executor: Executor;
+  readonly #executor: BulkExecutor;
   readonly #catalog: SeriesCatalog;
 
-  constructor(executor: Executor, catalog: SeriesCatalog) {
+  constructor(executor: BulkExecutor, catalog: SeriesCatalog) {
     this.#executor = executor;
     this.#catalog = catalog;
   }
 
-  /** Candles that open in `[from, to)`, ascending, at most `limit`. @throws {BlackTradeError} E_DB_* */
+  /**
+   * Candles that open in `[from, to)`, ascending, at most `limit`.
+   * @param at as known at this time, epoch ms
+   * @throws {BlackTradeError} E_DB_*
+   */
   async range(
     series: Series,
     range: TimeRange,
     limit: number,
+    at?: number,
   ): Promise<readonly VersionedCandle[]> {
-    const rows = await this.#rows<CandleRow>("read-range", RANGE, series, [...edges(range), limit]);
+    if (at !== undefined) return this.#page(series, range, { at, pageSize: limit });
+    const rows = await this.#rows<CandleRow>("read-range", RANGE, series, [
+      ...edgesOf(range),
+      limit,
+    ]);
     return rows.map((row) => candleOf(series, row));
   }
 
-  /** The newest `count` candles that open before `before`, ascending. @throws {BlackTradeError} E_DB_* */
+  /**
+   * The newest `count` candles that open before `before`, ascending.
+   * @param at as known at this time, epoch ms
+   * @throws {BlackTradeError} E_DB_*
+   */
   async latest(
     series: Series,
     count: number,
     before: number = EVER.to,
+    at?: number,
   ): Promise<readonly VersionedCandle[]> {
-    const [, to] = edges({ from: 0, to: before });
+    if (at !== undefined) {
+      const options = { at, pageSize: count, isDescending: true };
+      return [...(await this.#page(series, { from: 0, to: before }, options))].reverse();
+    }
+    const [, to] = edgesOf({ from: 0, to: before });
     const rows = await this.#rows<CandleRow>("read-latest", LATEST, series, [count, to]);
     return rows.map((row) => candleOf(series, row)).reverse();
   }
 
   /** How many candles open in `[from, to)`; all of the series without a range. @throws {BlackTradeError} E_DB_* */
   async count(series: Series, range: TimeRange = EVER): Promise<number> {
-    const rows = await this.#rows<{ count: number }>("count-range", COUNT, series, edges(range));
+    const rows = await this.#rows<{ count: number }>("count-range", COUNT, series, edgesOf(range));
     return rows[0]?.count ?? 0;
   }
 
@@ -97,13 +97,57 @@ export class CandleReader {
       "read-revisions",
       REVISIONS,
       series,
-      [...edges(range), limit],
+      [...edgesOf(range), limit],
     );
     return rows.map((row) => ({
       replaced: candleOf(series, row),
       replacedBy: roadOf(row.replacedBy),
       replacedTime: row.replacedTime,
     }));
+  }
+
+  /**
+   * All candles that open in `[from, to)`, in pages, ascending; memory is bounded by two pages.
+   * @throws {BlackTradeError} E_DB_*; the pages before it stand
+   */
+  async *scan(
+    series: Series,
+    range: TimeRange = EVER,
+    options: ScanOptions = {},
+  ): AsyncGenerator<readonly VersionedCandle[]> {
+    const id = await this.#catalog.find(series);
+    if (id !== undefined) yield* scanCandles(this.#executor, series, id, range, options);
+  }
+
+  /**
+   * Fields of candles that open in `[from, to)` as columns of doubles, each the nearest to the stored decimal.
+   * @param newest only so many, the newest ones
+   * @throws {BlackTradeError} E_DB_*
+   */
+  async columns<Field extends ColumnField>(
+    series: Series,
+    range: TimeRange,
+    fields: readonly Field[],
+    { newest, at }: { readonly newest?: number | undefined; readonly at?: number | undefined } = {},
+  ): Promise<CandleColumns<Field>> {
+    // No series has the number 0: then there are no rows.
+    const seriesId = (await this.#catalog.find(series)) ?? 0;
+    return readColumns(this.#executor, { seriesId, range, at }, fields, newest);
+  }
+
+  /** Number of candles in `[from, to)` and of the digits of their decimals. @throws {BlackTradeError} E_DB_* */
+  async extent(series: Series, range: TimeRange = EVER, at?: number): Promise<CandleExtent> {
+    const seriesId = (await this.#catalog.find(series)) ?? 0;
+    return readExtent(this.#executor, { seriesId, range, at });
+  }
+
+  async #page(
+    series: Series,
+    range: TimeRange,
+    options: ScanOptions,
+  ): Promise<readonly VersionedCandle[]> {
+    const id = await this.#catalog.find(series);
+    return id === undefined ? [] : readPage(this.#executor, series, id, range, options);
   }
 
   async #rows<Row extends object>(
@@ -115,38 +159,4 @@ export class CandleReader {
     const id = await this.#catalog.find(series);
     return id === undefined ? [] : this.#executor.run<Row>({ name, text, values: [id, ...values] });
   }
-}
-
-const EVER: TimeRange = { from: 0, to: Number.MAX_SAFE_INTEGER };
-/** What fits a `timestamptz` with room to spare, year 11,000. */
-const MAX_MS = 285_000_000_000_000;
-
-function edges({ from, to }: TimeRange): number[] {
-  return [from, to].map((edge) => Math.trunc(Math.min(MAX_MS, Math.max(-MAX_MS / 10, edge))));
-}
-
-function candleOf(series: Series, { version, cutMs, ...values }: CandleRow): VersionedCandle {
-  const { openTime, tradeCount, open, high, low, close } = values;
-  const { volume, quoteVolume, takerBuyVolume, takerBuyQuoteVolume } = values;
-  return {
-    series,
-    candle: {
-      openTime,
-      closeTime: closeTimeOf(series.timeframe, openTime) - Number(cutMs),
-      ...{ open, high, low, close, volume, quoteVolume },
-      tradeCount,
-      ...{ takerBuyVolume, takerBuyQuoteVolume },
-    },
-    ...roadOf(version),
-  };
-}
-
-function roadOf(version: number): Pick<VersionedCandle, "source" | "observedTime"> {
-  const road = readVersionNumber(version);
-  if (road !== undefined) return road;
-  throw new BlackTradeError(
-    "E_DB_NEWER",
-    `a stored candle has the version ${version}, whose source this program does not know`,
-    { remedy: "Update black-trade." },
-  );
 }

@@ -1,9 +1,10 @@
-import { sameValues, type VersionedCandle } from "../core/finality.ts";
+import { AUTHORITY, sameValues, type VersionedCandle } from "../core/finality.ts";
 import type { Watermark, WriteOutcome, WriteResult } from "../core/ports.ts";
 import type { Series } from "../core/series.ts";
 import { openTimeAt } from "../core/timeframe.ts";
 import type { Rejection } from "../core/validate.ts";
 import { candleColumns, OFFERED, type OfferedRow, type Rivals, rivalsOf } from "./candle-batch.ts";
+import { ChangePruner, type LoggedCandle, logCandles } from "./change-log.ts";
 import { type Pacing, retryContention } from "./contention.ts";
 import type { Database, Executor } from "./database.ts";
 import { isContention, isDataError } from "./db-errors.ts";
@@ -83,20 +84,24 @@ const CLASSIFY = `
 
 /**
  * What a batch implies for its series, in one statement: watermark, newest candle, and how long after its close the
- * newest candle that came live was stored. Nothing of it ever goes back.
+ * newest candle that came live was stored. None of these ever goes back. A candle that is still to be confirmed takes
+ * back what was said of confirmation behind it, so that old candles of a file are read again, too.
  */
 const RAISE = `
-  insert into ingestion_status as known (series_id, next_open_time, newest_open_time, latency_ms)
+  insert into ingestion_status as known (
+    series_id, next_open_time, newest_open_time, latency_ms, confirmed_to
+  )
   select
     series_id,
     candle_time(next_ms),
     candle_time(newest_ms),
-    case when live_end_ms + run.exchange_offset_ms is not null then
+    case when live_end_ms >= candle_epoch_ms(run.started_at) + run.exchange_offset_ms then
       least(greatest(candle_epoch_ms(clock_timestamp()) + run.exchange_offset_ms - live_end_ms, 0), 2147483647)
-    end
-  from unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[])
-    as implied (series_id, next_ms, newest_ms, live_end_ms)
-  left join (select exchange_offset_ms from ingestion_runs order by id desc limit 1) run on true
+    end,
+    candle_time(unconfirmed_ms)
+  from unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+    as implied (series_id, next_ms, newest_ms, live_end_ms, unconfirmed_ms)
+  left join (select started_at, exchange_offset_ms from ingestion_runs order by id desc limit 1) run on true
   order by series_id
   on conflict (series_id) do update set
     next_open_time = greatest(known.next_open_time, excluded.next_open_time),
@@ -104,13 +109,17 @@ const RAISE = `
     latency_ms = case
       when excluded.newest_open_time < known.newest_open_time then known.latency_ms
       else coalesce(excluded.latency_ms, known.latency_ms)
+    end,
+    confirmed_to = case when excluded.confirmed_to is null then known.confirmed_to
+      else least(coalesce(known.confirmed_to, known.wanted_from), excluded.confirmed_to)
     end
   where
     known.next_open_time is null and excluded.next_open_time is not null
     or excluded.next_open_time > known.next_open_time
     or known.newest_open_time is null and excluded.newest_open_time is not null
     or excluded.newest_open_time > known.newest_open_time
-    or excluded.newest_open_time = known.newest_open_time and excluded.latency_ms is not null`;
+    or excluded.newest_open_time = known.newest_open_time and excluded.latency_ms is not null
+    or excluded.confirmed_to < coalesce(known.confirmed_to, 'infinity')`;
 
 const OUTCOMES: Readonly<Record<string, WriteOutcome>> = {
   n: "stored",
@@ -124,11 +133,13 @@ export class CandleWriter {
   readonly #database: Database;
   readonly #catalog: SeriesCatalog;
   readonly #pacing: Pacing;
+  readonly #pruner: ChangePruner;
 
   constructor(database: Database, catalog: SeriesCatalog, pacing: Pacing) {
     this.#database = database;
     this.#catalog = catalog;
     this.#pacing = pacing;
+    this.#pruner = new ChangePruner(database);
   }
 
   /** See {@link CandleStore.write}. A watermark stops before a candle that the database refused. */
@@ -146,6 +157,7 @@ export class CandleWriter {
     await this.#commit(rivals, written, async (tx) => {
       await raise(tx, impliedBy(batch, ids, written, watermarks, marks));
     });
+    this.#pruner.pruneSometimes();
     return written;
   }
 
@@ -177,12 +189,14 @@ export class CandleWriter {
       await this.#database.transaction(async (tx) => {
         for (const chunk of chunksOf(rivals, MAX_ROWS)) await writeAll(tx, chunk, written);
         await finish(tx);
+        await logCandles(tx, changesOf(rivals, written));
       });
     } catch (error) {
       if (!isDataError(error)) throw error;
       await this.#database.transaction(async (tx) => {
         for (const chunk of chunksOf(rivals, MAX_ROWS)) await writeSound(tx, chunk, written);
         await finish(tx);
+        await logCandles(tx, changesOf(rivals, written));
       });
     }
   }
@@ -191,6 +205,18 @@ export class CandleWriter {
 interface Written {
   readonly outcomes: WriteOutcome[];
   readonly rejections: Map<number, Rejection>;
+}
+
+/** Rows whose values are new in the table. */
+function changesOf(rivals: readonly Rivals[], { outcomes }: Written): LoggedCandle[] {
+  return rivals.flatMap((versions) =>
+    versions.flatMap(({ index, seriesId, offered }) => {
+      const outcome = outcomes[index];
+      if (outcome !== "stored" && outcome !== "revised") return [];
+      const { openTime } = offered.candle;
+      return [{ seriesId, openTime, isRevised: outcome === "revised" }];
+    }),
+  );
 }
 
 async function writeAll(tx: Executor, rivals: readonly Rivals[], written: Written): Promise<void> {
@@ -277,12 +303,15 @@ function rejectionOf(error: unknown): Rejection {
   return { code: "database-refused", detail: said.slice(0, QUARANTINE_DETAIL_LENGTH) };
 }
 
-interface Implied {
+/** What a batch implies for a series. */
+export interface Implied {
   readonly seriesId: number;
   next?: number;
   newest?: number;
   /** Close + 1 ms of the newest candle, when it came live and was new. */
   liveEnd?: number;
+  /** Open time of the oldest row that was written and is to be read again by REST. */
+  unconfirmed?: number;
   /** Cell of a candle that was refused. */
   barrier?: number;
 }
@@ -304,7 +333,10 @@ function impliedBy(
   for (const [index, row] of batch.entries()) {
     const implied = of(ids[index] ?? 0);
     if (outcomes[index] === "quarantined") stopAt(implied, row.series, row.candle.openTime);
-    else takeNewest(implied, row, outcomes[index]);
+    else {
+      takeNewest(implied, row, outcomes[index]);
+      takeUnconfirmed(implied, row, outcomes[index]);
+    }
   }
   for (const [index, { next }] of watermarks.entries()) {
     const implied = of(marks[index] ?? 0);
@@ -334,7 +366,19 @@ function takeNewest(
   implied.newest = openTime;
 }
 
-async function raise(tx: Executor, implied: readonly Implied[]): Promise<void> {
+/** By a row that is kept as it is nothing changes. */
+function takeUnconfirmed(
+  implied: Implied,
+  { source, candle }: VersionedCandle,
+  outcome: WriteOutcome | undefined,
+): void {
+  const isWritten = outcome === "stored" || outcome === "revised";
+  if (!isWritten || AUTHORITY[source] >= AUTHORITY["archive-monthly"]) return;
+  implied.unconfirmed = Math.min(implied.unconfirmed ?? candle.openTime, candle.openTime);
+}
+
+/** Raises the facts of series, in the transaction of the rows that imply them. */
+export async function raise(tx: Executor, implied: readonly Implied[]): Promise<void> {
   if (implied.length === 0) return;
   await tx.run({
     name: "raise-status",
@@ -344,6 +388,7 @@ async function raise(tx: Executor, implied: readonly Implied[]): Promise<void> {
       nullableNumberArray(implied.map(({ next }) => next)),
       nullableNumberArray(implied.map(({ newest }) => newest)),
       nullableNumberArray(implied.map(({ liveEnd }) => liveEnd)),
+      nullableNumberArray(implied.map(({ unconfirmed }) => unconfirmed)),
     ],
   });
 }

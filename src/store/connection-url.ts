@@ -11,8 +11,8 @@ export interface DatabaseTarget {
 }
 
 const SCHEME = /^postgres(?:ql)?:\/\//i;
-// Up to the last @ of the word: a password may hold what should have been percent-coded.
-const URL_PASSWORD = /(:\/\/[^\s/:@]*):\S*@/g;
+const MAX_LENGTH = 4_096;
+const USER = /:\/\/[^/:@]*:/;
 const PARAMETER_PASSWORD = /([?&\s](?:ssl)?password=)[^&\s]*/gi;
 
 /**
@@ -23,6 +23,7 @@ export function parseDatabaseUrl(url: string): DatabaseTarget {
   if (!SCHEME.test(url)) {
     throw configError("it does not begin with postgresql://");
   }
+  if (url.length > MAX_LENGTH) throw configError(`it is longer than ${MAX_LENGTH} characters`);
   let client: pg.Client;
   try {
     client = new pg.Client({ connectionString: url });
@@ -45,7 +46,16 @@ export function withDatabase(url: string, database: string): string {
 
 /** A text in which the passwords of connection URLs, in user information and as a parameter, are masked. */
 export function maskPasswords(text: string): string {
-  return text.replace(URL_PASSWORD, "$1:***@").replace(PARAMETER_PASSWORD, "$1***");
+  return text.replace(/\S+/g, maskUrlPassword).replace(PARAMETER_PASSWORD, "$1***");
+}
+
+/** Up to the last @ of the word: a password may hold what should have been percent-coded. Linear, whatever the word. */
+function maskUrlPassword(word: string): string {
+  const end = word.lastIndexOf("@");
+  const user = USER.exec(word.slice(0, Math.max(0, end)));
+  return user === null
+    ? word
+    : `${word.slice(0, user.index + user[0].length)}***${word.slice(end)}`;
 }
 
 /** Where a database is, in one word for messages: `trader@db.example:5432/black_trade`. */

@@ -104,9 +104,14 @@ function shortestStep(timeframe: Timeframe): number {
     : shiftOpenTime(timeframe, 0, 1) - cellOf(timeframe, 0).from;
 }
 
+/** Something to be confirmed that was written meanwhile has set it back: then what was read does not reach. */
 const SAVE_CONFIRMED = `
   insert into ingestion_status as known (series_id, confirmed_to) values ($1, candle_time($2))
-  on conflict (series_id) do update set confirmed_to = greatest(known.confirmed_to, excluded.confirmed_to)`;
+  on conflict (series_id) do update set confirmed_to = excluded.confirmed_to
+  where known.confirmed_to is null or known.confirmed_to = candle_time($3)`;
+
+const FIRST = `
+  select candle_epoch_ms(min(open_time)) as first from candles where series_id = $1`;
 
 /** What is stored and what is not, by the calendar of the timeframe. */
 export class Coverage {
@@ -179,13 +184,25 @@ export class Coverage {
   }
 
   /** See {@link ConfirmStore.saveConfirmed}. @throws {BlackTradeError} E_DB_* */
-  async saveConfirmed(series: Series, confirmedTo: number): Promise<void> {
+  async saveConfirmed(series: Series, from: number, confirmedTo: number): Promise<void> {
     const [id] = await this.#catalog.register([series]);
     await this.#executor.run({
       name: "save-confirmed",
       text: SAVE_CONFIRMED,
-      values: [id, confirmedTo],
+      values: [id, confirmedTo, from],
     });
+  }
+
+  /** See {@link CoverageStore.firstStored}. @throws {BlackTradeError} E_DB_* */
+  async firstStored(series: Series): Promise<number | undefined> {
+    const id = await this.#catalog.find(series);
+    if (id === undefined) return undefined;
+    const [row] = await this.#executor.run<{ first: number | null }>({
+      name: "coverage-first",
+      text: FIRST,
+      values: [id],
+    });
+    return row?.first ?? undefined;
   }
 
   async #isBefore14(): Promise<boolean> {

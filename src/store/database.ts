@@ -1,4 +1,7 @@
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import pg from "pg";
+import { from as copyFrom, to as copyTo } from "pg-copy-streams";
 import { BlackTradeError, messageOf } from "../core/errors.ts";
 import { type DatabaseTarget, parseDatabaseUrl } from "./connection-url.ts";
 import { DeadlineError, sqlStateOf, toDbError } from "./db-errors.ts";
@@ -27,6 +30,11 @@ export interface DatabaseOptions {
   readonly deadlineMs?: number;
   /** How long to wait for a connection, ms; 10 s when not given. */
   readonly connectDeadlineMs?: number;
+  /**
+   * The server refuses every statement that would write, and ends each one a little before `deadlineMs` by itself; takes
+   * effect when {@link Database.refuseWrites} is called.
+   */
+  readonly isReadOnly?: boolean;
   /** Called after every statement; parameters are not shown. */
   readonly onStatement?: (echo: StatementEcho) => void;
 }
@@ -50,6 +58,26 @@ export interface Executor {
   run<Row extends object>(statement: Statement): Promise<readonly Row[]>;
 }
 
+/** Something that also gives rows in bulk. */
+export interface BulkExecutor extends Executor {
+  /**
+   * Reads a `COPY … TO STDOUT`. The deadline counts between two chunks.
+   * @param take is given the bytes as they come, cut anywhere
+   * @throws {BlackTradeError} E_DB_*, and what `take` throws
+   */
+  copyOut(text: string, take: (chunk: Buffer) => void): Promise<void>;
+}
+
+/** A transaction, which can also take rows in bulk. */
+export interface Transaction extends BulkExecutor {
+  /**
+   * Feeds a `COPY … FROM STDIN`.
+   * @param data rows in the format of the statement, cut anywhere
+   * @throws {BlackTradeError} E_DB_*; the transaction is then over
+   */
+  copyIn(text: string, data: readonly Buffer[]): Promise<void>;
+}
+
 /** A connection of its own, outside the pool, for what lives as long as a connection: locks. */
 export interface Session extends Executor {
   /** Process of the server that serves it, and when it began: together they name it for ever. */
@@ -58,6 +86,8 @@ export interface Session extends Executor {
   readonly isAlive: boolean;
   /** Calls back once when the connection is lost; not when it is closed by this side. */
   onEnd(listener: () => void): void;
+  /** Calls back for each notification of a channel that the session listens to. */
+  onNotification(listener: () => void): void;
   /** From now on it does not keep the process running. */
   unref(): void;
   close(): Promise<void>;
@@ -86,6 +116,9 @@ export class Database {
   #settings: readonly string[] = [];
   #mayPrepare = true;
   readonly #connected = new Set<pg.PoolClient>();
+  /** How writes are refused: by settings of each connection, or, behind a pooler, of each transaction. */
+  #refusal: "none" | "connection" | "transaction" = "none";
+  readonly #refusing = new WeakSet<pg.PoolClient>();
   /** Connections whose state is not known: no answer came, or the server said goodbye. */
   readonly #broken = new WeakSet<pg.Client>();
 
@@ -120,14 +153,25 @@ export class Database {
     this.#mayPrepare = false;
   }
 
+  /** From now on statements that would write are refused, when the database was opened so. */
+  refuseWrites(isPooled: boolean): void {
+    if (this.#options.isReadOnly === true) this.#refusal = isPooled ? "transaction" : "connection";
+  }
+
   /** Runs one statement by itself. @throws {BlackTradeError} E_DB_* */
   async run<Row extends object>(statement: Statement): Promise<readonly Row[]> {
-    const client = await this.#checkOut();
-    try {
-      return await this.#runOn<Row>(client, statement);
-    } finally {
-      client.release(this.#broken.has(client));
+    if (this.#refusal === "transaction") {
+      return this.transaction((tx) => tx.run<Row>(statement), statement.deadlineMs);
     }
+    return this.#withClient((client) => this.#runOn<Row>(client, statement));
+  }
+
+  /** See {@link BulkExecutor.copyOut}. */
+  async copyOut(text: string, take: (chunk: Buffer) => void): Promise<void> {
+    if (this.#refusal === "transaction") {
+      return this.transaction((tx) => tx.copyOut(text, take));
+    }
+    return this.#withClient((client) => this.#copyFrom(client, text, take, this.#deadlineMs));
   }
 
   /**
@@ -136,15 +180,18 @@ export class Database {
    * @throws {BlackTradeError} E_DB_*; with `details.isCommitUnknown` when the connection broke during COMMIT
    */
   async transaction<T>(
-    work: (tx: Executor) => Promise<T>,
+    work: (tx: Transaction) => Promise<T>,
     deadlineMs: number = this.#deadlineMs,
   ): Promise<T> {
     const client = await this.#checkOut();
-    const tx: Executor = {
+    const tx: Transaction = {
       run: (statement) => this.#runOn(client, { deadlineMs, ...statement }),
+      copyIn: (text, data) => this.#copyInto(client, text, data, deadlineMs),
+      copyOut: (text, take) => this.#copyFrom(client, text, take, deadlineMs),
     };
     try {
-      await tx.run({ text: beginText(deadlineMs, this.#settings) });
+      const settings = this.#refusal === "none" ? [] : ["transaction_read_only = on"];
+      await tx.run({ text: beginText(deadlineMs, [...this.#settings, ...settings]) });
       const result = await work(tx);
       await this.#commit(client, deadlineMs);
       return result;
@@ -189,6 +236,9 @@ export class Database {
       onEnd: (callback) => {
         listener = callback;
       },
+      onNotification: (callback) => {
+        client.on("notification", () => callback());
+      },
       unref: () => {
         if ("unref" in client && typeof client.unref === "function") client.unref();
       },
@@ -229,6 +279,19 @@ export class Database {
       keepAliveInitialDelayMillis: 10_000,
       types,
     };
+  }
+
+  async #withClient<T>(act: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    const client = await this.#checkOut();
+    try {
+      if (this.#refusal === "connection" && !this.#refusing.has(client)) {
+        await this.#runOn(client, { text: readOnlyText(this.#deadlineMs) });
+        this.#refusing.add(client);
+      }
+      return await act(client);
+    } finally {
+      client.release(this.#broken.has(client));
+    }
   }
 
   async #checkOut(): Promise<pg.PoolClient> {
@@ -277,6 +340,62 @@ export class Database {
         remedy: "Nothing to do: the work is tried again by itself.",
       },
     );
+  }
+
+  async #copyInto(
+    client: pg.Client,
+    text: string,
+    data: readonly Buffer[],
+    deadlineMs: number,
+  ): Promise<void> {
+    const startedMs = performance.now();
+    let isOverdue = false;
+    const timer = setTimeout(() => {
+      isOverdue = true;
+      client.connection.stream.destroy();
+    }, deadlineMs);
+    const stream = client.query(copyFrom(text));
+    try {
+      await pipeline(Readable.from(data), stream);
+      const tookMs = performance.now() - startedMs;
+      this.#options.onStatement?.({ text, tookMs, rowCount: stream.rowCount });
+    } catch (error) {
+      if (!isAnswer(error)) this.#broken.add(client);
+      const overdue = new DeadlineError(`no answer within ${deadlineMs / 1_000} s`);
+      throw toDbError(isOverdue ? overdue : error, this.target);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #copyFrom(
+    client: pg.Client,
+    text: string,
+    take: (chunk: Buffer) => void,
+    deadlineMs: number,
+  ): Promise<void> {
+    const startedMs = performance.now();
+    let isOverdue = false;
+    const timer = setTimeout(() => {
+      isOverdue = true;
+      client.connection.stream.destroy();
+    }, deadlineMs);
+    const stream = client.query(copyTo(text));
+    try {
+      for await (const chunk of stream) {
+        timer.refresh();
+        take(chunk);
+      }
+      const tookMs = performance.now() - startedMs;
+      this.#options.onStatement?.({ text, tookMs, rowCount: stream.rowCount });
+    } catch (error) {
+      // What was not read to its end stands before the next answer.
+      if (!isAnswer(error)) this.#broken.add(client);
+      const overdue = new DeadlineError(`no answer within ${deadlineMs / 1_000} s`);
+      throw toDbError(isOverdue ? overdue : error, this.target);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async #runOn<Row extends object>(
@@ -341,6 +460,15 @@ function beginText(deadlineMs: number, settings: readonly string[]): string {
     `set local statement_timeout = ${Math.ceil(deadlineMs * 0.9)}`,
     "set local idle_in_transaction_session_timeout = 60000",
     ...settings.map((setting) => `set local ${setting}`),
+  ].join("; ");
+}
+
+/** Settings of a connection that is never shared with others. */
+function readOnlyText(deadlineMs: number): string {
+  return [
+    "set default_transaction_read_only = on",
+    `set statement_timeout = ${Math.ceil(deadlineMs * 0.9)}`,
+    `set lock_timeout = ${Math.ceil(deadlineMs / 3)}`,
   ].join("; ");
 }
 

@@ -72,6 +72,9 @@ export interface Embedded {
   release(): Promise<void>;
 }
 
+/** Name of the program's database in the embedded server. */
+export const EMBEDDED_DATABASE = "black_trade";
+
 const PRESENCE = "black-trade presence";
 const PORT = 5432;
 /** Of `sockaddr_un`, less the final zero. */
@@ -135,9 +138,10 @@ class EmbeddedServer implements Embedded {
     const { port = PORT, socketFolder = "", address = "" } = this.#postmaster ?? {};
     const name = encodeURIComponent(database);
     const user = `${EMBEDDED_USER}:${this.#password}`;
+    // The server has no TLS and needs none on this machine: PGSSLMODE is meant for others.
     return socketFolder === ""
-      ? `postgresql://${user}@${address}:${port}/${name}`
-      : `postgresql://${user}@/${name}?host=${encodeURIComponent(socketFolder)}&port=${port}`;
+      ? `postgresql://${user}@${address}:${port}/${name}?sslmode=disable`
+      : `postgresql://${user}@/${name}?host=${encodeURIComponent(socketFolder)}&port=${port}&sslmode=disable`;
   }
 
   psqlHint(database: string): string {
@@ -269,8 +273,14 @@ class EmbeddedServer implements Embedded {
         new Error(`${error.message}\n${error.log}`),
       );
     }
+    try {
+      this.#presence = await this.#announce();
+    } catch (error) {
+      // Nobody has said that he uses it: nobody would stop it.
+      await this.#stop().catch(() => undefined);
+      throw error;
+    }
     this.#wasStarted = true;
-    this.#presence = await this.#announce();
     return undefined;
   }
 

@@ -1,28 +1,39 @@
 import type {
   BanStore,
+  CandleChanges,
   CandleQueries,
   CandleStore,
   GapStore,
+  ImportStore,
+  MarketStore,
   RunStore,
   StatusStore,
 } from "../core/ports.ts";
 import { BanLedger } from "./ban-ledger.ts";
+import { BulkLoader } from "./bulk-load.ts";
 import { CandleReader } from "./candle-reader.ts";
 import { CandleWriter } from "./candle-writer.ts";
+import { ChangeFeed } from "./changes.ts";
 import { type Pacing, REAL_PACING } from "./contention.ts";
 import { Coverage } from "./coverage.ts";
+import { readCoverageDays, readOverview } from "./coverage-days.ts";
 import { Database, type DatabaseOptions } from "./database.ts";
 import { GapLedger } from "./gap-ledger.ts";
 import { IngestionRuns } from "./ingestion-runs.ts";
+import { MarketList } from "./market-list.ts";
 import { listQuarantine, putAside, type QuarantinedCandle } from "./quarantine.ts";
 import { SeriesCatalog } from "./series-catalog.ts";
 import { type Access, checkServer, type ServerReport } from "./server-check.ts";
 import { readFacts } from "./status-reader.ts";
 
+export type { CandleColumns, ColumnField } from "./candle-columns.ts";
+export type { ScanOptions } from "./candle-scan.ts";
 export { describeTarget, maskPasswords, parseDatabaseUrl } from "./connection-url.ts";
 export { createDatabase } from "./create-database.ts";
 export { Database, type DatabaseOptions } from "./database.ts";
-export { type Embedded, type EmbeddedOptions, startEmbedded } from "./embedded.ts";
+export { type EmbeddedFacts, inspectEmbedded } from "./embedded/inspect.ts";
+export { EMBEDDED_DATABASE, type Embedded, type EmbeddedOptions, startEmbedded } from "./embedded.ts";
+export { type DatabaseFacts, inspectDatabase } from "./inspect.ts";
 export { migrate, migrateDown, migrationStates } from "./migrate.ts";
 
 /** How a store is opened. */
@@ -40,11 +51,14 @@ export interface Store
   extends CandleStore,
     GapStore,
     BanStore,
+    ImportStore,
+    MarketStore,
     RunStore,
     StatusStore,
     CandleQueries,
-    Pick<CandleReader, "count">,
-    Pick<Coverage, "holes" | "unconfirmed" | "saveConfirmed" | "share"> {
+    CandleChanges,
+    Pick<CandleReader, "count" | "scan" | "columns" | "extent">,
+    Pick<Coverage, "holes" | "firstStored" | "unconfirmed" | "saveConfirmed" | "share"> {
   /** What the check at the start found. */
   readonly server: ServerReport;
   /** Refused candles, the last seen first. */
@@ -62,6 +76,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const database = new Database(options);
   try {
     const server = await checkServer(database, access, toleratesUnsafe);
+    database.refuseWrites(server.isPooled);
     return assemble(database, server, pacing);
   } catch (error) {
     await database.close();
@@ -72,10 +87,13 @@ export async function openStore(options: StoreOptions): Promise<Store> {
 function assemble(database: Database, server: ServerReport, pacing: Pacing): Store {
   const catalog = new SeriesCatalog(database, pacing);
   const writer = new CandleWriter(database, catalog, pacing);
+  const loader = new BulkLoader(database, catalog, writer, pacing);
   const reader = new CandleReader(database, catalog);
   const coverage = new Coverage(database, catalog);
+  const changes = new ChangeFeed(database, pacing, server.isPooled);
   const gaps = new GapLedger(database, catalog, pacing);
   const bans = new BanLedger(database);
+  const markets = new MarketList(database);
   const runs = new IngestionRuns(database, catalog, pacing, server.isPooled);
   return {
     server,
@@ -84,6 +102,8 @@ function assemble(database: Database, server: ServerReport, pacing: Pacing): Sto
       const [id = 0] = await catalog.register([candle.series]);
       await putAside(database, id, candle, rejection);
     },
+    imported: (file) => loader.imported(file),
+    loadPart: (part) => loader.loadPart(part),
     open: (entries) => gaps.open(entries),
     due: (series, now, limit) => gaps.due(series, now, limit),
     replace: (gap, left) => gaps.replace(gap, left),
@@ -94,18 +114,29 @@ function assemble(database: Database, server: ServerReport, pacing: Pacing): Sto
     end: () => runs.end(),
     report: (reports, exchangeTime) => runs.report(reports, exchangeTime),
     facts: () => readFacts(database),
-    range: (series, range, limit) => reader.range(series, range, limit),
-    latest: (series, count, before) => reader.latest(series, count, before),
+    range: (series, range, limit, at) => reader.range(series, range, limit, at),
+    latest: (series, count, before, at) => reader.latest(series, count, before, at),
+    scan: (series, range, options) => reader.scan(series, range, options),
+    columns: (series, range, fields, options) => reader.columns(series, range, fields, options),
+    extent: (series, range, at) => reader.extent(series, range, at),
     count: (series, range) => reader.count(series, range),
     revisions: (series, range, limit) => reader.revisions(series, range, limit),
+    follow: (signal, afterId) => changes.follow(signal, afterId),
+    lastChangeId: () => changes.lastChangeId(),
+    overview: () => readOverview(database),
+    coverageDays: (series, range) => readCoverageDays(database, series, range),
     holes: (series, range) => coverage.holes(series, range),
     unconfirmed: (series, range, limit) => coverage.unconfirmed(series, range, limit),
-    saveConfirmed: (series, confirmedTo) => coverage.saveConfirmed(series, confirmedTo),
+    saveConfirmed: (series, from, to) => coverage.saveConfirmed(series, from, to),
+    firstStored: (series) => coverage.firstStored(series),
     share: (series, range) => coverage.share(series, range),
     series: () => catalog.list(),
     gaps: (series) => gaps.list(series),
+    saveMarkets: (exchange, listed) => markets.saveMarkets(exchange, listed),
+    markets: () => markets.markets(),
     quarantined: (limit) => listQuarantine(database, limit),
     close: async () => {
+      changes.close();
       await runs.close();
       await database.close();
     },

@@ -200,6 +200,14 @@ async function provideExtension(
   }
 }
 
+/**
+ * Looks, without a lock, whether tables of another program stand where migrations would make theirs.
+ * @throws {BlackTradeError} E_DB_FOREIGN_TABLE
+ */
+export async function checkForeignTables(database: Database): Promise<void> {
+  await refuseForeignTables(database, await readMigrations(), await readLedger(database));
+}
+
 /** The replaced system kept tables of the same names: its data must neither be overwritten nor taken for ours. */
 async function refuseForeignTables(
   tx: Executor,

@@ -87,6 +87,15 @@ export const EXPECTED_TABLES: Readonly<Record<string, ExpectedTable>> = {
     },
     primaryKey: ["exchange"],
   },
+  markets: {
+    columns: {
+      exchange: "text!",
+      symbol: "text!",
+      listing: "json!",
+      changed_at: "timestamp with time zone!",
+    },
+    primaryKey: ["exchange", "symbol"],
+  },
   ingestion_runs: {
     columns: {
       id: "integer!",
@@ -117,5 +126,40 @@ export const EXPECTED_TABLES: Readonly<Record<string, ExpectedTable>> = {
       halted_status: "text",
     },
     primaryKey: ["series_id"],
+  },
+  csv_imports: {
+    columns: {
+      file: "text!",
+      fingerprint: "text!",
+      settings: "text!",
+      layout: "text!",
+      exchange: "text!",
+      symbol: "text!",
+      timeframe: "text!",
+      is_finished: "boolean!",
+      row_count: "bigint!",
+      stored_count: "bigint!",
+      revised_count: "bigint!",
+      identical_count: "bigint!",
+      superseded_count: "bigint!",
+      refused_count: "bigint!",
+      held_back_count: "bigint!",
+      progress: "text!",
+      started_at: "timestamp with time zone!",
+      updated_at: "timestamp with time zone!",
+    },
+    primaryKey: ["file"],
+  },
+  candle_changes: {
+    columns: {
+      id: "bigint!",
+      logged_at: "timestamp with time zone!",
+      entry_count: "integer!",
+      series_ids: "integer[]!",
+      open_ms: "bigint[]!",
+      end_ms: "bigint[]",
+      revised: "boolean[]",
+    },
+    primaryKey: ["id"],
   },
 };

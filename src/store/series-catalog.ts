@@ -1,3 +1,4 @@
+import { BlackTradeError } from "../core/errors.ts";
 import { type Series, seriesKey } from "../core/series.ts";
 import { type Pacing, REAL_PACING, retryContention } from "./contention.ts";
 import type { Executor } from "./database.ts";
@@ -20,9 +21,10 @@ export class SeriesCatalog {
     this.#pacing = pacing;
   }
 
-  /** Numbers of series, index for index; series that are new are registered. @throws {BlackTradeError} E_DB_* */
+  /** Numbers of series, index for index; series that are new are registered. @throws {BlackTradeError} E_DB_*, E_USAGE */
   async register(series: readonly Series[]): Promise<readonly number[]> {
     const unknown = this.#unknown(series);
+    for (const one of unknown) refuseNul(one);
     if (unknown.length > 0) {
       await this.#learn(unknown);
       // One order for all processes: two that register the same series do not wait for each other crosswise.
@@ -37,13 +39,13 @@ export class SeriesCatalog {
 
   /** Number of a series, or `undefined` when the database has never heard of it. @throws {BlackTradeError} E_DB_* */
   async find(series: Series): Promise<number | undefined> {
-    if (!this.#ids.has(seriesKey(series))) await this.#learn([series]);
+    if (!this.#ids.has(seriesKey(series)) && !hasNul(series)) await this.#learn([series]);
     return this.#ids.get(seriesKey(series));
   }
 
   /** Numbers of those series that the database knows. @throws {BlackTradeError} E_DB_* */
   async findAll(series: readonly Series[]): Promise<readonly number[]> {
-    const unknown = this.#unknown(series);
+    const unknown = this.#unknown(series).filter((one) => !hasNul(one));
     if (unknown.length > 0) await this.#learn(unknown);
     return series.flatMap((one) => this.#ids.get(seriesKey(one)) ?? []);
   }
@@ -92,6 +94,20 @@ export class SeriesCatalog {
     if (id === undefined) throw new Error(`${seriesKey(series)} was not registered`);
     return id;
   }
+}
+
+/** PostgreSQL has no place for this one character: no series with it can ever be there. */
+function hasNul({ exchange, symbol }: Series): boolean {
+  return exchange.includes("\0") || symbol.includes("\0");
+}
+
+/** @throws {BlackTradeError} E_USAGE: trying again cannot help */
+function refuseNul(series: Series): void {
+  if (!hasNul(series)) return;
+  const shown = JSON.stringify(series.symbol.slice(0, 80));
+  throw new BlackTradeError("E_USAGE", `${shown} cannot name a symbol: it holds a NUL character`, {
+    remedy: "Name the symbol as the exchange lists it, for example BTCUSDT.",
+  });
 }
 
 function columnsOf(series: readonly Series[]): string[][] {

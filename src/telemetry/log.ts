@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, pino } from "pino";
+import type { RecentLines } from "./recent-lines.ts";
 
 /** How the log is written. */
 export interface LogOptions {
@@ -9,6 +10,8 @@ export interface LogOptions {
   /** Texts that must never appear. */
   readonly secrets: readonly string[];
   readonly write: (line: string) => void;
+  /** Keeps the newest lines for those who look at the page. */
+  readonly recent?: RecentLines;
 }
 
 const LEVEL_NAMES: Readonly<Record<number, string>> = {
@@ -26,6 +29,7 @@ export function openLog(options: LogOptions): Logger {
   const destination: DestinationStream = {
     write(line) {
       const clean = redact(line);
+      keep(options.recent, clean);
       options.write(options.isPlain ? plainLine(clean, options.hasColors) : clean);
     },
   };
@@ -50,8 +54,21 @@ export function redactor(secrets: readonly string[]): (text: string) => string {
   return (text) => longestFirst.reduce((clean, secret) => clean.replaceAll(secret, "***"), text);
 }
 
+interface Line {
+  readonly level: number;
+  /** ISO 8601. */
+  readonly time: string;
+  readonly msg?: string;
+}
+
+function keep(recent: RecentLines | undefined, json: string): void {
+  if (recent === undefined) return;
+  const { level, time, msg = "" } = JSON.parse(json) as Line;
+  recent.add(Date.parse(time), LEVEL_NAMES[level] ?? String(level), oneLine(msg));
+}
+
 function plainLine(json: string, hasColors: boolean): string {
-  const { level, time, msg } = JSON.parse(json) as { level: number; time: string; msg?: string };
+  const { level, time, msg } = JSON.parse(json) as Line;
   const name = LEVEL_NAMES[level] ?? String(level);
   const color = hasColors ? (COLORS[name] ?? "") : "";
   const end = color === "" ? "" : "\u001b[0m";

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { IngestEvent } from "../core/events.ts";
 import { openLog, redactor } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { reconnectReason } from "./reconnect-reason.ts";
 import { createRecorder } from "./record.ts";
 
 const SERIES = { exchange: "binance", symbol: "BTCUSDT", timeframe: "1m" } as const;
@@ -16,7 +17,7 @@ interface Bench {
 }
 
 function bench(isPlain = false): Bench {
-  const metrics = createMetrics("1.2.3");
+  const metrics = createMetrics("1.2.3", [SERIES]);
   const lines: string[] = [];
   const log = openLog({
     level: "debug",
@@ -43,7 +44,7 @@ test("a batch is counted under the names of the replaced system", async () => {
     kind: "batchWritten",
     tookMs: 12,
     candles: [
-      { series: SERIES, openTime: 1, outcome: "stored", latencyMs: 400 },
+      { series: SERIES, openTime: 1, outcome: "stored", latencyMs: 400, eventLatencyMs: 8 },
       { series: SERIES, openTime: 2, outcome: "revised" },
       { series: SERIES, openTime: 3, outcome: "identical" },
       { series: SERIES, openTime: 4, outcome: "superseded" },
@@ -60,6 +61,86 @@ test("a batch is counted under the names of the replaced system", async () => {
   const latency = 'symbol="BTCUSDT",timeframe="1m"';
   assert.equal(await sampleOf(metrics, `ingestion_latency_seconds_count{${latency}}`), 1);
   assert.equal(await sampleOf(metrics, `ingestion_latency_seconds_bucket{le="0.5",${latency}}`), 1);
+  const fine = async (name: string, le: string): Promise<number> =>
+    sampleOf(metrics, `${name}_bucket{le="${le}",timeframe="1m"}`);
+  assert.equal(await fine("ingestion_close_to_stored_seconds", "0.25"), 0);
+  assert.equal(await fine("ingestion_close_to_stored_seconds", "0.5"), 1);
+  assert.equal(await fine("ingestion_event_to_stored_seconds", "0.01"), 1);
+  assert.equal(
+    await sampleOf(metrics, 'ingestion_revisions_total{symbol="BTCUSDT",timeframe="1m"}'),
+    1,
+  );
+  assert.equal(await sampleOf(metrics, 'ingestion_write_batch_candles_bucket{le="5"}'), 1);
+});
+
+test("reconnects are counted by a reason of a closed set, whatever the other side writes", async () => {
+  const { metrics, record } = bench();
+  const lost = (reason: string): void =>
+    record({ kind: "disconnected", connection: "1", seriesCount: 1, reason });
+  lost("socket closed 1006 (no close frame)");
+  lost("no frame for 60 s");
+  lost('socket closed 1008 (a"} 1\nforged 1)');
+  record({ kind: "rotated", connection: "1", reason: "it is nearly a day old" });
+  const count = (reason: string): Promise<number> =>
+    sampleOf(metrics, `ingestion_stream_reconnects_total{reason="${reason}"}`);
+  assert.deepEqual(await Promise.all(["broken", "silent", "closed", "rotation"].map(count)), [
+    ...[1, 1, 1, 1],
+  ]);
+  assert.equal(await count("other"), 0);
+  assert.ok(!(await metrics.registry.metrics()).includes("forged"));
+});
+
+test("every reason that the stream gives has its class", () => {
+  const reasons: Readonly<Record<string, string>> = {
+    "socket closed 1001": "closed",
+    "x closed the connection": "closed",
+    "connection to x broke (ECONNRESET)": "broken",
+    "no route to x (ENETUNREACH)": "broken",
+    "subscribed, but no candle came while the old socket had some": "silent",
+    "3 of 4 series are silent": "silent",
+    "no connection within 10 s": "timeout",
+    "no connection to x in time (ETIMEDOUT)": "timeout",
+    "no answer to SUBSCRIBE": "timeout",
+    "cannot resolve host x (ENOTFOUND)": "dns",
+    "certificate of x is not trusted (CERT_HAS_EXPIRED)": "tls",
+    "x refused the WebSocket: closed to this region (451)": "refused",
+    "x refused the connection": "refused",
+    "frame larger than 1 MiB": "protocol",
+    "5 candles dropped: they were not taken fast enough": "overrun",
+    "the server is about to shut down": "shutdown",
+    "it is nearly a day old": "rotation",
+    stopped: "other",
+  };
+  for (const [words, reason] of Object.entries(reasons)) {
+    assert.equal(reconnectReason(words), reason, words);
+  }
+});
+
+test("ten thousand unknown symbols are one label", async () => {
+  const { metrics, record } = bench();
+  const lineCount = async (): Promise<number> =>
+    (await metrics.registry.metrics()).split("\n").length;
+  const fail = (symbol: string): void =>
+    record({
+      kind: "fetchFailed",
+      series: { ...SERIES, symbol },
+      code: "E_SOURCE_TIMEOUT",
+      reason: "no answer",
+    });
+  fail('X"}\nforged 1');
+  const before = await lineCount();
+  for (let index = 0; index < 10_000; index += 1) fail(`SYMBOL${index}`);
+  assert.equal(await lineCount(), before);
+  const other = 'symbol="other",timeframe="other",error_type="E_SOURCE_TIMEOUT"';
+  assert.equal(await sampleOf(metrics, `ingestion_errors_total{${other}}`), 10_001);
+});
+
+test("the hostile name of a configured symbol stays one escaped label", async () => {
+  const hostile = { ...SERIES, symbol: 'A"} 1\nforged{x="\\' };
+  const metrics = createMetrics("1.2.3", [hostile]);
+  const text = await metrics.registry.metrics();
+  assert.ok(text.includes('symbol="A\\"} 1\\nforged{x=\\"\\\\"'));
+  assert.ok(!text.split("\n").some((line) => line.startsWith("forged")));
 });
 
 test("a fault that lasts writes few lines, and none of its kind is forgotten", () => {

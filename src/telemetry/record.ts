@@ -1,7 +1,9 @@
 import type { Logger } from "pino";
 import type { IngestEvent, Recorder } from "../core/events.ts";
-import { type Series, seriesLabel } from "../core/series.ts";
+import { seriesLabel } from "../core/series.ts";
 import type { Metrics } from "./metrics.ts";
+import { recordMirror } from "./mirror.ts";
+import { reconnectReason } from "./reconnect-reason.ts";
 
 /** Lines of one kind are written at most this often; the next one tells how many were left out (R8). */
 const QUIET_MS = 10_000;
@@ -39,9 +41,7 @@ export function createRecorder(
     log[level](facts, skipped === 0 ? line : `${line} (${skipped} more of this kind since)`);
   }
 
-  function labels({ symbol, timeframe }: Series): { symbol: string; timeframe: string } {
-    return { symbol, timeframe };
-  }
+  const labels = metrics.labelsOf;
 
   return (event: IngestEvent): void => {
     switch (event.kind) {
@@ -62,25 +62,28 @@ export function createRecorder(
         return;
       case "connectFailed":
         metrics.errors.inc({ symbol: "", timeframe: "", error_type: "connect" });
+        metrics.connectFailures.inc({ reason: reconnectReason(event.reason) });
         paced(
           "connectFailed",
           "warn",
-          `WebSocket ${event.connection} cannot connect: ${event.reason}; next try in ${seconds(event.retryMs)}. Candles come by REST meanwhile.`,
+          `WebSocket ${event.connection} cannot connect: ${event.reason}; next try in ${seconds(event.retryMs)}. What it does not bring is fetched by REST.`,
           event,
         );
         return;
       case "disconnected":
         metrics.connections.dec();
         metrics.disconnects.inc();
+        metrics.reconnects.inc({ reason: reconnectReason(event.reason) });
         paced(
           `disconnected ${event.connection}`,
           "warn",
-          `WebSocket ${event.connection} lost: ${event.reason}; reconnecting. What closes meanwhile is fetched by REST.`,
+          `WebSocket ${event.connection} lost: ${event.reason}; reconnecting. What it does not bring is fetched by REST.`,
           event,
         );
         return;
       case "rotated":
         metrics.rotations.inc();
+        metrics.reconnects.inc({ reason: reconnectReason(event.reason) });
         log.info(event, `WebSocket ${event.connection} replaced: ${event.reason}.`);
         return;
       case "resubscribed":
@@ -102,13 +105,22 @@ export function createRecorder(
         return;
       case "batchWritten":
         metrics.writeDuration.observe(event.tookMs / 1_000);
-        for (const { series, outcome, latencyMs } of event.candles) {
+        metrics.batchSize.observe(event.candles.length);
+        for (const { series, outcome, latencyMs, eventLatencyMs } of event.candles) {
           // The refusal itself is an event of its own.
           if (outcome !== "quarantined") metrics.outcomes.inc({ outcome });
           if (outcome === "stored" || outcome === "revised") {
             metrics.candlesProcessed.inc({ ...labels(series), mode });
           }
-          if (latencyMs !== undefined) metrics.latency.observe(labels(series), latencyMs / 1_000);
+          if (outcome === "revised") metrics.revisions.inc(labels(series));
+          const { timeframe } = labels(series);
+          if (latencyMs !== undefined) {
+            metrics.latency.observe(metrics.latencyLabelsOf(series), latencyMs / 1_000);
+            metrics.closeToStored.observe({ timeframe }, latencyMs / 1_000);
+          }
+          if (eventLatencyMs !== undefined) {
+            metrics.eventToStored.observe({ timeframe }, eventLatencyMs / 1_000);
+          }
         }
         return;
       case "writeFailed":
@@ -208,10 +220,10 @@ export function createRecorder(
         );
         return;
       case "held":
-        metrics.heldUntil.set(event.untilTime / 1_000);
+        metrics.holds.inc({ status: holdStatus(event.httpStatus) });
         log.warn(
           event,
-          `The exchange refuses requests until ${iso(event.untilTime)} (${event.httpStatus}: ${event.reason}). None is sent until then; live candles go on by WebSocket.`,
+          `The exchange refuses requests until ${iso(event.untilTime)} (${event.httpStatus}: ${event.reason}). None is sent until then; what the WebSocket does not bring is fetched afterwards.`,
         );
         return;
       case "requestDone":
@@ -219,6 +231,23 @@ export function createRecorder(
         metrics.requestDuration.observe({ path: event.path }, event.tookMs / 1_000);
         metrics.weightUsed.set(event.usedWeight);
         return;
+      case "fileDoubted": {
+        const { series, range, check, file } = event;
+        metrics.errors.inc({ ...metrics.labelsOf(series), error_type: `archive_${check}` });
+        const why = check === "mismatch" ? "does not fit its checksum, twice" : "has no checksum";
+        log.warn(
+          event,
+          `${seriesLabel(series)}: the ${file} file of ${iso(range.from).slice(0, 10)} ${why}. Its structure is sound; it is stored as unproven and read again by REST.`,
+        );
+        return;
+      }
+      case "archiveRequestDone": {
+        const { file, httpStatus, byteCount, tookMs } = event;
+        metrics.archiveRequests.inc({ file, status: String(httpStatus) });
+        metrics.archiveRequestDuration.observe({ file }, tookMs / 1_000);
+        metrics.archiveBytes.inc(byteCount);
+        return;
+      }
       case "clockSynced":
         metrics.clockOffset.set(event.offsetMs / 1_000);
         if (Math.abs(event.offsetMs) > CLOCK_WARN_MS) {
@@ -232,16 +261,31 @@ export function createRecorder(
         return;
       case "statusChanged": {
         const reason = event.reason === "" ? "" : `: ${event.reason}`;
-        const line = `${seriesLabel(event.series)} is ${event.to}${reason}.`;
+        const all = `${event.activeCount} of ${event.seriesCount} series active`;
+        const line = `${seriesLabel(event.series)} is ${event.to}${reason} (${all}).`;
         const isGood =
           event.to === "active" || event.to === "backfilling" || event.to === "starting";
         paced(`statusChanged ${event.to}`, isGood ? "info" : "warn", line, event);
         return;
       }
+      case "mirrorStarted":
+      case "mirrored":
+      case "mirrorRepaired":
+      case "mirrorUnknownRows":
+      case "mirrorFailed":
+      case "mirrorRecovered":
+      case "mirrorState":
+        recordMirror(event, metrics.mirror, log, paced, metrics.labelsOf);
+        return;
       default:
         event satisfies never;
     }
   };
+}
+
+/** Other statuses than these do not hold requests back; one that comes all the same must not be a label of its own. */
+function holdStatus(httpStatus: number): string {
+  return [403, 418, 429].includes(httpStatus) ? String(httpStatus) : "other";
 }
 
 function seconds(ms: number): string {

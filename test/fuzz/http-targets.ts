@@ -118,7 +118,10 @@ function judge({ status, head, body }: Answer, path: string, faults: readonly un
   const isPlain = !/^content-type:/im.test(head) && body === "";
   if (isPlain && [400, 414, 417, 431].includes(status)) return `${status} by Node.js`;
   if (body === "") return `${status}`;
-  const document = JSON.parse(Buffer.from(body, "latin1").toString()) as Record<string, unknown>;
+  // A body that came in chunks has their lengths around it.
+  const text = body.slice(body.indexOf("{"), body.lastIndexOf("}") + 1);
+  const document = JSON.parse(Buffer.from(text, "latin1").toString()) as Record<string, unknown>;
+  if (path.startsWith("/readyz") && "notActive" in document) return "not ready";
   const known = REFUSALS.map(([, keys]) => keys.join());
   const first = REFUSALS.find(([pattern]) => pattern.test(path))?.[1].join();
   const keys = Object.keys(document).sort().join();

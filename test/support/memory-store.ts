@@ -18,6 +18,8 @@ import type {
   ConfirmStore,
   CoverageStore,
   GapStore,
+  Market,
+  MarketStore,
   RunStore,
   SeriesReport,
   StatusStore,
@@ -33,9 +35,9 @@ import type { Rejection } from "../../src/core/validate.ts";
 
 /** Something asked of a {@link MemoryStore}: the name of the port's method. */
 export type MemoryOperation =
-  | ("write" | "quarantine" | "open" | "due" | "replace" | "load" | "save")
+  | ("write" | "quarantine" | "open" | "due" | "replace" | "load" | "save" | "saveMarkets")
   | ("begin" | "want" | "end" | "report" | "facts")
-  | ("gaps" | "holes" | "unconfirmed" | "saveConfirmed");
+  | ("gaps" | "holes" | "firstStored" | "unconfirmed" | "saveConfirmed");
 
 /** A failure of one operation: before anything was done, or after it was done and only the answer got lost. */
 export interface MemoryFault {
@@ -48,7 +50,9 @@ export type MemoryFaults = (
   operation: MemoryOperation,
 ) => MemoryFault | undefined | Promise<MemoryFault | undefined>;
 
-const READS: readonly MemoryOperation[] = ["due", "load", "facts", "gaps", "holes", "unconfirmed"];
+const READS: readonly MemoryOperation[] = [
+  ...(["due", "load", "facts", "gaps", "holes", "firstStored", "unconfirmed"] as const),
+];
 
 interface Row {
   readonly versioned: VersionedCandle;
@@ -85,6 +89,7 @@ interface QuarantineRow {
 
 /** What outlives a process: the tables. */
 class Tables {
+  readonly markets = new Map<string, Market>();
   readonly candles = new Map<string, Row>();
   readonly revisions: VersionedCandle[] = [];
   readonly quarantine = new Map<string, QuarantineRow>();
@@ -100,7 +105,15 @@ class Tables {
  * Deterministic, without timers: time is the clock's that it is given.
  */
 export class MemoryStore
-  implements CandleStore, GapStore, BanStore, RunStore, StatusStore, ConfirmStore, CoverageStore
+  implements
+    CandleStore,
+    GapStore,
+    BanStore,
+    MarketStore,
+    RunStore,
+    StatusStore,
+    ConfirmStore,
+    CoverageStore
 {
   readonly #clock: Pick<Clock, "now">;
   readonly #tables: Tables;
@@ -147,6 +160,20 @@ export class MemoryStore
       .sort((a, b) => a.candle.openTime - b.candle.openTime);
   }
 
+  /** The stored version of a candle. */
+  row(series: Series, openTime: number): VersionedCandle | undefined {
+    return this.#tables.candles.get(`${seriesKey(series)}@${openTime}`)?.versioned;
+  }
+
+  /** How far a series is accounted for, and how far it is confirmed. */
+  progress(series: Series): { readonly next?: number; readonly confirmedTo?: number } {
+    const { next, confirmedTo } = this.#tables.status.get(seriesKey(series)) ?? { series };
+    return {
+      ...(next === undefined ? {} : { next }),
+      ...(confirmedTo === undefined ? {} : { confirmedTo }),
+    };
+  }
+
   /** Replaced versions of a series, in the order of their replacement. */
   revisions(series: Series): VersionedCandle[] {
     return this.#tables.revisions.filter((row) => seriesKey(row.series) === seriesKey(series));
@@ -180,13 +207,15 @@ export class MemoryStore
     );
   }
 
-  saveConfirmed(series: Series, confirmedTo: number): Promise<void> {
+  saveConfirmed(series: Series, from: number, confirmedTo: number): Promise<void> {
     return this.#do("saveConfirmed", () => {
-      const key = seriesKey(series);
-      const row = this.#tables.status.get(key) ?? { series };
-      row.confirmedTo = Math.max(row.confirmedTo ?? 0, confirmedTo);
-      this.#tables.status.set(key, row);
+      const row = this.#statusOf(series);
+      if (row.confirmedTo === undefined || row.confirmedTo === from) row.confirmedTo = confirmedTo;
     });
+  }
+
+  firstStored(series: Series): Promise<number | undefined> {
+    return this.#do("firstStored", () => this.rows(series)[0]?.candle.openTime);
   }
 
   /** Deletes a candle, as a hand in the database would. */
@@ -209,6 +238,7 @@ export class MemoryStore
 
   write(batch: readonly VersionedCandle[], watermarks: readonly Watermark[]): Promise<WriteResult> {
     return this.#do("write", () => {
+      for (const { series } of batch) refuseNul(series);
       const outcomes: WriteOutcome[] = [];
       const rejections = new Map<number, Rejection>();
       for (const indices of groupByKey(batch)) this.#writeKey(batch, indices, outcomes, rejections);
@@ -255,6 +285,12 @@ export class MemoryStore
       if (row === undefined || row.endsAt <= this.#clock.now()) return undefined;
       const { endsAt, ...ban } = row;
       return { ...ban, remainingMs: endsAt - this.#clock.now() };
+    });
+  }
+
+  saveMarkets(_exchange: string, markets: readonly Market[]): Promise<void> {
+    return this.#do("saveMarkets", () => {
+      for (const market of markets) this.#tables.markets.set(market.symbol, market);
     });
   }
 
@@ -414,7 +450,7 @@ export class MemoryStore
     watermarks: readonly Watermark[],
   ): void {
     const barriers = new Map<string, number>();
-    for (const [index, { series, candle }] of batch.entries()) {
+    for (const [index, { series, candle, source }] of batch.entries()) {
       const key = seriesKey(series);
       if (outcomes[index] === "quarantined") {
         const cell = openTimeAt(series.timeframe, candle.openTime);
@@ -428,6 +464,11 @@ export class MemoryStore
         if (latencyMs !== undefined) row.latencyMs = latencyMs;
       }
       row.newestOpenTime = Math.max(newest, candle.openTime);
+      const isWritten = outcomes[index] === "stored" || outcomes[index] === "revised";
+      if (isWritten && AUTHORITY[source] < AUTHORITY["archive-monthly"]) {
+        const before = row.confirmedTo ?? row.wantedFrom ?? candle.openTime;
+        row.confirmedTo = Math.min(before, candle.openTime);
+      }
     }
     for (const { series, next } of watermarks) {
       const row = this.#statusOf(series);
@@ -438,7 +479,8 @@ export class MemoryStore
 
   #latencyOf(closeTime: number): number | undefined {
     const run = this.#tables.runs.at(-1);
-    return run && Math.max(0, this.#clock.now() + run.offsetMs - (closeTime + 1));
+    if (run === undefined || closeTime + 1 < run.startedAt + run.offsetMs) return undefined;
+    return Math.max(0, this.#clock.now() + run.offsetMs - (closeTime + 1));
   }
 
   #putAside(candle: VersionedCandle, rejection: Rejection): void {
@@ -550,6 +592,11 @@ function refusalOf(row: VersionedCandle): string | undefined {
     }
   }
   return undefined;
+}
+
+function refuseNul({ symbol }: Series): void {
+  if (!symbol.includes("\0")) return;
+  throw new BlackTradeError("E_USAGE", "not a symbol", { remedy: "Name another one." });
 }
 
 function unreachable(): BlackTradeError {

@@ -19,10 +19,19 @@ export class Program {
   stderr = "";
   readonly #ended: Promise<Finished>;
 
-  /** @param env added to a clean environment: none of the caller's settings reach the program */
-  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd = "/") {
+  /**
+   * @param env added to a clean environment: none of the caller's settings reach the program
+   * @param launcher a command that is given the program's own command line
+   */
+  constructor(
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    cwd = "/",
+    launcher: readonly string[] = [],
+  ) {
     const { PATH = "", HOME = "" } = process.env;
-    this.child = spawn(process.execPath, [BIN, ...args], {
+    const [command = process.execPath, ...rest] = [...launcher, process.execPath, BIN, ...args];
+    this.child = spawn(command, rest, {
       cwd,
       env: { PATH, HOME, ...env },
       stdio: ["ignore", "pipe", "pipe"],
@@ -71,4 +80,25 @@ export function runProgram(
   cwd?: string,
 ): Promise<Finished> {
   return new Program(args, env, cwd).ended();
+}
+
+/** Runs a script as Node runs it for a user, to its end. */
+export async function runNode(
+  path: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Pick<Finished, "status" | "stdout" | "stderr">> {
+  const { PATH = "", HOME = "" } = process.env;
+  const child = spawn(process.execPath, [path], {
+    cwd: "/",
+    env: { PATH, HOME, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const texts = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name].setEncoding("utf8").on("data", (text: string) => {
+      texts[name] += text;
+    });
+  }
+  const [status] = (await once(child, "close")) as [number | null];
+  return { status, ...texts };
 }

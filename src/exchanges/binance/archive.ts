@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
 import { retryAfterMs } from "../../core/budget.ts";
 import { BlackTradeError, SourceHoldError } from "../../core/errors.ts";
+import type { Recorder } from "../../core/events.ts";
 import type { ExchangeTime } from "../../core/exchange-time.ts";
+import type { Source } from "../../core/finality.ts";
 import type { Ban, Clock, HistoryPage } from "../../core/ports.ts";
 import { badAnswer, HOLD_REMEDY, type Hold, holdOf } from "./answers.ts";
 import type { ArchiveFile } from "./archive-plan.ts";
@@ -19,6 +21,8 @@ export interface BinanceArchiveOptions {
   /** Where a file stands while it is read, one for each file that is open. */
   readonly tempFolder: string;
   readonly clock: Clock;
+  /** Told of every request. */
+  readonly record?: Recorder;
   /** Only read: for holds. */
   readonly exchangeTime: ExchangeTime;
   /** Keeps a hold of the archive's host, so that a restart obeys it. Awaited before the error is thrown. */
@@ -147,7 +151,7 @@ class Archive implements BinanceArchive {
 
   /** @returns `undefined` when there is no such file */
   async #fetch(
-    { path, range, dueTime, candleCount }: ArchiveFile,
+    { kind, path, range, dueTime, candleCount }: ArchiveFile,
     zip: TempFile,
     signal: AbortSignal,
   ): Promise<{ readonly check: ArchiveCheck; readonly madeTime: number } | undefined> {
@@ -157,7 +161,8 @@ class Archive implements BinanceArchive {
       hash.update(piece);
       await zip.append(piece);
     };
-    const head = await this.#get(path, { maxBytes, write }, signal);
+    const kindOfFile = kind === "archive-monthly" ? "monthly" : "daily";
+    const head = await this.#get(path, kindOfFile, { maxBytes, write }, signal);
     if (head === undefined) return undefined;
     if (/html/i.test(head.headers.get("content-type") ?? "")) {
       throw badAnswer(`${this.#baseUrl.host} sent a web page (HTML) in place of a ZIP`);
@@ -177,7 +182,7 @@ class Archive implements BinanceArchive {
     const pieces: Uint8Array[] = [];
     const write = async (piece: Uint8Array): Promise<void> => void pieces.push(piece);
     const sum = { maxBytes: MAX_CHECKSUM_BYTES, write };
-    const head = await this.#get(`${path}.CHECKSUM`, sum, signal);
+    const head = await this.#get(`${path}.CHECKSUM`, "checksum", sum, signal);
     if (head === undefined) return undefined;
     const [, digest = ""] = DIGEST.exec(Buffer.concat(pieces).toString("utf8")) ?? [];
     return digest;
@@ -186,6 +191,7 @@ class Archive implements BinanceArchive {
   /** @returns `undefined` when there is nothing of that name */
   async #get(
     path: string,
+    file: "monthly" | "daily" | "checksum",
     target: Pick<DownloadOptions, "maxBytes" | "write">,
     signal: AbortSignal,
   ): Promise<HttpHead | undefined> {
@@ -195,10 +201,27 @@ class Archive implements BinanceArchive {
       idleMs = DEFAULT_IDLE_MS,
       deadlineMs = DEFAULT_DEADLINE_MS,
       onHold,
+      record,
     } = this.#options;
     const base = this.#baseUrl;
     const url = new URL(`${base.pathname.replace(/\/+$/, "")}${path}`, base);
-    const head = await download(url, { clock, idleMs, deadlineMs, ...target }, signal);
+    let byteCount = 0;
+    let httpStatus = 0;
+    const write = (piece: Uint8Array): Promise<void> => {
+      byteCount += piece.byteLength;
+      return target.write(piece);
+    };
+    const beganMs = clock.monotonic();
+    const options = { clock, idleMs, deadlineMs, maxBytes: target.maxBytes, write };
+    const head = await download(url, options, signal)
+      .then((answer) => {
+        httpStatus = answer.status;
+        return answer;
+      })
+      .finally(() => {
+        const tookMs = clock.monotonic() - beganMs;
+        record?.({ kind: "archiveRequestDone", file, httpStatus, byteCount, tookMs });
+      });
     if (head.status === 200) return head;
     if (head.status === 404) return undefined;
     const hold = archiveHoldOf(head, url.host, this.#now());
@@ -236,6 +259,7 @@ class Archive implements BinanceArchive {
     }
     if (check !== "ok") await checkStructure(readAt, entry, broken, signal);
     const pages = readPages(file, rows, madeTime, unzip(readAt, entry, signal), {
+      source: check === "ok" ? file.kind : "archive-unproven",
       broken,
       close,
       signal,
@@ -268,15 +292,17 @@ async function checkStructure(
 }
 
 async function* readPages(
-  { kind, name }: ArchiveFile,
+  { name }: ArchiveFile,
   rows: ArchiveRows,
   madeTime: number,
   pieces: AsyncIterable<Uint8Array>,
   {
+    source,
     broken,
     close,
     signal,
   }: {
+    readonly source: Source;
     readonly broken: (reason: string, cause?: unknown) => BlackTradeError;
     readonly close: () => Promise<void>;
     readonly signal: AbortSignal;
@@ -285,7 +311,7 @@ async function* readPages(
   function* ready(): Generator<HistoryPage> {
     if (rows.headerFault !== undefined) throw broken(rows.headerFault);
     for (let page = rows.takePage(); page !== undefined; page = rows.takePage()) {
-      yield { ...page, source: kind, askedTime: madeTime };
+      yield { ...page, source, askedTime: madeTime };
     }
   }
   try {

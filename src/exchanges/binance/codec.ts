@@ -270,6 +270,7 @@ export function decodeExchangeInfo(answer: unknown): Decoded<ExchangeInfo> {
       quoteAsset: typeof quoteAsset === "string" ? quoteAsset : "",
       isTrading: status === "TRADING",
       status: typeof status === "string" ? cut(status) : "unknown",
+      listing: entry,
     });
   }
   // An exchange without a symbol is a broken answer, and must not make every configured one unknown.

@@ -46,12 +46,18 @@ export interface Reply<T> {
 const MAX_BODY_BYTES = 8 * 2 ** 20;
 /** Requests that waited for the same instant leave within so many ms, not all at once. */
 const SPREAD_MS = 250;
+/** Answers that forbid requests. */
+const HOLD_STATUSES: ReadonlySet<number> = new Set([403, 418, 429]);
+/** Holds that end this close together are told once. */
+const SAME_HOLD_MS = 2_000;
 
 /**
  * Sends requests to one address of the exchange: within the budget, never during a hold, each once.
  */
 export class Requests {
   readonly #options: RequestsOptions;
+  /** End of the hold that was told last. */
+  #toldUntilTime = Number.NEGATIVE_INFINITY;
 
   constructor(options: RequestsOptions) {
     this.#options = options;
@@ -113,6 +119,7 @@ export class Requests {
     sentMonotonicMs: number,
   ): void {
     const { budget, record } = this.#options;
+    if (HOLD_STATUSES.has(status)) this.#seedTime(headers.get("date"), receivedMonotonicMs);
     const now = this.now();
     budget.settle(weight, now, readWeight(headers));
     const untilTime = holdOfHead(status, headers.get("retry-after"), now);
@@ -127,10 +134,21 @@ export class Requests {
     });
   }
 
+  /** A ban names its end by the exchange's clock, which must not be asked now: the answer's own stamp has to do. */
+  #seedTime(date: string | null, receivedMonotonicMs: number): void {
+    const time = date === null ? Number.NaN : Date.parse(date);
+    const { exchangeTime } = this.#options;
+    if (!Number.isNaN(time) && !exchangeTime.isKnown) exchangeTime.seed(time, receivedMonotonicMs);
+  }
+
   async #obey({ code, reason, untilTime }: Hold, httpStatus: number): Promise<SourceHoldError> {
     const { exchange, budget, record, onHold } = this.#options;
     budget.hold(untilTime);
-    record({ kind: "held", httpStatus, untilTime, reason });
+    // All requests under way are refused, each with an instant of its own: that is one hold.
+    if (untilTime > this.#toldUntilTime + SAME_HOLD_MS) {
+      this.#toldUntilTime = untilTime;
+      record({ kind: "held", httpStatus, untilTime, reason });
+    }
     let cause: unknown;
     try {
       await onHold({ exchange, untilTime, httpStatus });

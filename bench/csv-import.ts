@@ -1,0 +1,236 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream, readFileSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { parseArgs } from "node:util";
+import { createDatabase, Database, migrate, startEmbedded } from "../src/store/index.ts";
+import { sharedDataFolder } from "../test/support/shared-data.ts";
+
+/**
+ * How long `import-csv` takes beside `psql`, which copies the same files into a temporary table and inserts from there
+ * into the same table, alternating in one run; and how much memory a huge file takes. Every round begins with an empty
+ * table, in a database of its own. Needs psql. Run:
+ * `npm run bench:import -- [--rounds 5] [--huge-gb 5] [--json]`; without recorded data the rows are made.
+ */
+const { values: options } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "5" },
+    "huge-gb": { type: "string", default: "0" },
+    json: { type: "boolean", default: false },
+  },
+});
+const BIN = join(import.meta.dirname, "../bin/black-trade.js");
+const ARCHIVE = "perf/freqtrade_1m_spot_2021-04-02_05-14_13pairs.tar.xz";
+const MADE_ROWS = 1_000_000;
+const MINUTE_MS = 60_000;
+const FROM = Date.UTC(2021, 0, 1);
+
+interface Run {
+  readonly tookMs: number;
+  readonly peakMb: number;
+}
+
+/** Runs a program to its end; its largest resident size is read from the kernel while it runs. */
+async function run(command: string, args: readonly string[], input = ""): Promise<Run> {
+  const began = performance.now();
+  const child = spawn(command, args);
+  let said = "";
+  let peakKb = 0;
+  child.stdout.resume();
+  child.stderr.on("data", (text) => {
+    said += text;
+  });
+  child.stdin.end(input);
+  const timer = setInterval(() => {
+    try {
+      const text = readFileSync(`/proc/${child.pid}/status`, "utf8");
+      peakKb = Number(/VmHWM:\s+(\d+)/.exec(text)?.[1] ?? peakKb);
+    } catch {
+      // It has ended, or the system has no /proc.
+    }
+  }, 50);
+  const [status] = (await once(child, "close")) as [number];
+  clearInterval(timer);
+  if (status !== 0) throw new Error(`${command} ended with ${status}:\n${said}`);
+  return { tookMs: performance.now() - began, peakMb: peakKb / 1_024 };
+}
+
+/** Six-column CSV files of recorded minutes, one a symbol; made ones where there are none. */
+async function writeFiles(folder: string): Promise<{ files: string[]; rowCount: number }> {
+  const recorded = sharedDataFolder();
+  await mkdir(folder, { recursive: true });
+  let rowCount = 0;
+  const write = async (symbol: string, rows: readonly (readonly unknown[])[]): Promise<void> => {
+    rowCount += rows.length;
+    const lines = rows.map((row) => row.join(","));
+    const text = `timestamp,open,high,low,close,volume\n${lines.join("\n")}\n`;
+    await writeFile(join(folder, `${symbol}_1m.csv`), text);
+  };
+  if (recorded === undefined) {
+    await write(
+      "MADEUSDT",
+      Array.from({ length: MADE_ROWS }, (_, index) => madeRow(index)),
+    );
+  } else {
+    const unpacked = join(folder, "../json");
+    await mkdir(unpacked, { recursive: true });
+    await run("tar", ["xJf", join(recorded, ARCHIVE), "-C", unpacked]);
+    for (const name of await readdir(unpacked)) {
+      const text = await readFile(join(unpacked, name), "utf8");
+      // The text of the numbers is kept: what JSON.parse makes of them is a float.
+      const rows = [...text.matchAll(/\[([^[\]]+)\]/g)].map(([, row = ""]) => row.split(/,\s*/));
+      await write(basename(name, "-1m.json").replace("_", ""), rows);
+    }
+  }
+  const files = (await readdir(folder)).map((name) => join(folder, name));
+  return { files, rowCount };
+}
+
+function madeRow(index: number): (number | string)[] {
+  const price = 60_000 + (index % 997) * 0.13;
+  const text = (value: number): string => value.toFixed(2);
+  const volume = ((index % 7_919) / 31).toFixed(6);
+  return [
+    FROM + index * MINUTE_MS,
+    text(price),
+    text(price + 9),
+    text(price - 9),
+    text(price + 1),
+    volume,
+  ];
+}
+
+/** What a user would type into psql. The table has the same columns, checks and key. */
+function psqlScript(files: readonly string[]): string {
+  const parts = files.map((file, index) => {
+    const symbol = basename(file, "_1m.csv");
+    return `
+create temp table t${index} (ts bigint, o numeric, h numeric, l numeric, c numeric, v numeric);
+\\copy t${index} from '${file}' with (format csv, header)
+insert into series (exchange, symbol, timeframe) values ('binance', '${symbol}', '1m') on conflict do nothing;
+insert into candles (series_id, trade_count, open_time, version, open, high, low, close, volume,
+  quote_volume, taker_buy_volume, taker_buy_quote_volume)
+select s.id, 0, candle_time(ts), 1, o, h, l, c, v, 0, 0, 0
+from t${index}, series s where s.symbol = '${symbol}'
+on conflict do nothing;
+drop table t${index};`;
+  });
+  return parts.join("\n");
+}
+
+const folder = await mkdtemp(join(tmpdir(), "black-trade-bench-import-"));
+// The embedded server runs as another user when this is root.
+await chmod(folder, 0o755);
+const server = await startEmbedded({ dataDir: join(folder, "data") });
+let databases = 0;
+
+async function freshDatabase(): Promise<string> {
+  databases += 1;
+  const url = server.urlOf(`bench_${databases}`);
+  await createDatabase({ url });
+  const database = new Database({ url, poolSize: 1 });
+  await migrate(database);
+  await database.run({ text: "checkpoint", deadlineMs: 600_000 });
+  await database.close();
+  return url;
+}
+
+async function countRows(url: string): Promise<number> {
+  const database = new Database({ url, poolSize: 1 });
+  const [row] = await database.run<{ count: number }>({ text: "select count(*) from candles" });
+  await database.close();
+  return row?.count ?? 0;
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+/**
+ * One file of so many bytes, written as it is made: 80 columns of indicators beside the six, as chart programs export, so
+ * that five gigabytes do not make a table of fifteen.
+ */
+async function writeHuge(path: string, bytes: number): Promise<number> {
+  const stream = createWriteStream(path);
+  const more = Array.from({ length: 80 }, (_, index) => `i${index}`);
+  const values80 = more.map((_, index) => `${60_000 + index}.${index}12345678`).join(",");
+  stream.write(`timestamp,open,high,low,close,volume,${more.join(",")}\n`);
+  let written = 0;
+  let row = 0;
+  while (written < bytes) {
+    const lines: string[] = [];
+    // Seconds: minutes of five gigabytes would reach beyond today.
+    for (let index = 0; index < 10_000; index += 1, row += 1) {
+      const [, ...values] = madeRow(row);
+      lines.push(`${FROM + row * 1_000},${values.join(",")},${values80}`);
+    }
+    const text = `${lines.join("\n")}\n`;
+    written += text.length;
+    if (!stream.write(text)) await once(stream, "drain");
+  }
+  stream.end();
+  await once(stream, "finish");
+  return row;
+}
+
+try {
+  const { files, rowCount } = await writeFiles(join(folder, "csv"));
+  const ours: Run[] = [];
+  const theirs: Run[] = [];
+  for (let round = 0; round < Number(options.rounds); round += 1) {
+    const url = await freshDatabase();
+    ours.push(await run(process.execPath, [BIN, "import-csv", "--database-url", url, ...files]));
+    const imported = await countRows(url);
+    const other = await freshDatabase();
+    theirs.push(await run("psql", ["-q", "-v", "ON_ERROR_STOP=1", "-d", other], psqlScript(files)));
+    const inserted = await countRows(other);
+    if (imported !== inserted - files.length) {
+      throw new Error(
+        `${imported} rows imported, ${inserted} inserted by psql: not one less a file`,
+      );
+    }
+  }
+  const [mine, psql] = [ours, theirs].map((runs) => median(runs.map(({ tookMs }) => tookMs))) as [
+    number,
+    number,
+  ];
+  const report: Record<string, number> = {
+    rows: rowCount,
+    importMs: Math.round(mine),
+    importRowsPerSecond: Math.round((rowCount / mine) * 1_000),
+    importPeakMb: Math.round(Math.max(...ours.map(({ peakMb }) => peakMb))),
+    psqlMs: Math.round(psql),
+    psqlRowsPerSecond: Math.round((rowCount / psql) * 1_000),
+    ratio: Math.round((mine / psql) * 100) / 100,
+    medianOfRatios:
+      Math.round(
+        median(ours.map(({ tookMs }, index) => tookMs / (theirs[index]?.tookMs ?? 1))) * 100,
+      ) / 100,
+  };
+  const hugeBytes = Number(options["huge-gb"]) * 2 ** 30;
+  if (hugeBytes > 0) {
+    const path = join(folder, "HUGEUSDT_1s.csv");
+    const rows = await writeHuge(path, hugeBytes);
+    const url = await freshDatabase();
+    const huge = await run(process.execPath, [BIN, "import-csv", "--database-url", url, path]);
+    report.hugeBytes = (await stat(path)).size;
+    report.hugeRows = rows;
+    report.hugeMs = Math.round(huge.tookMs);
+    report.hugeRowsPerSecond = Math.round((rows / huge.tookMs) * 1_000);
+    report.hugePeakMb = Math.round(huge.peakMb);
+  }
+  const where = `node ${process.version}, ${availableParallelism()} cores`;
+  const write = (text: string): boolean => process.stdout.write(`${text}\n`);
+  if (options.json) write(JSON.stringify({ where, ...report }));
+  else {
+    write(`import-csv beside psql (${where}), median of ${options.rounds} alternating rounds`);
+    for (const [name, value] of Object.entries(report)) {
+      write(`  ${name.padEnd(22)}${value.toLocaleString("en-US")}`);
+    }
+  }
+} finally {
+  await server.release();
+  await rm(folder, { recursive: true, force: true });
+}

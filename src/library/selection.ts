@@ -1,0 +1,98 @@
+import { BlackTradeError } from "../core/errors.ts";
+import type { VersionedCandle } from "../core/finality.ts";
+import type { TimeRange } from "../core/range.ts";
+import type { Series } from "../core/series.ts";
+import { isTimeframe, TIMEFRAMES, type Timeframe } from "../core/timeframe.ts";
+
+/** An instant: epoch ms UTC, or a `Date`. */
+export type Time = number | Date;
+
+/** A series as users name it. */
+export interface SeriesSelector {
+  /** As the exchange writes it: `BTCUSDT`. */
+  readonly symbol: string;
+  /** `1m` is a minute, `1M` a month. */
+  readonly timeframe: Timeframe;
+  /** `binance` when not given. */
+  readonly exchange?: string;
+}
+
+/** Open times, half-open: `from` is in it, `to` is not. Without an edge it reaches to the first or newest candle. */
+export interface TimeSelector {
+  readonly from?: Time;
+  readonly to?: Time;
+}
+
+/** A point in time for which candles are read as they were known then, before later corrections. */
+export interface AsOf {
+  readonly at?: Time;
+}
+
+/** A stored candle, closed, with its series. Prices and volumes are the exchange's text, digit for digit. */
+export interface StoredCandle extends Series {
+  /** Epoch ms UTC; identifies the candle within its series. */
+  readonly openTime: number;
+  /** Last millisecond of the candle. */
+  readonly closeTime: number;
+  readonly open: string;
+  readonly high: string;
+  readonly low: string;
+  readonly close: string;
+  /** Of the base asset. */
+  readonly volume: string;
+  readonly quoteVolume: string;
+  readonly tradeCount: number;
+  readonly takerBuyVolume: string;
+  readonly takerBuyQuoteVolume: string;
+  /** The road on which this version came; see `Source`. */
+  readonly source: VersionedCandle["source"];
+  /** Exchange time (epoch ms) at which this version was seen. */
+  readonly observedTime: number;
+}
+
+/** @throws {BlackTradeError} E_USAGE for a timeframe that does not exist */
+export function seriesOf({ symbol, timeframe, exchange = "binance" }: SeriesSelector): Series {
+  if (isTimeframe(timeframe)) return { exchange, symbol, timeframe };
+  throw new BlackTradeError("E_USAGE", `"${String(timeframe)}" is not a timeframe`, {
+    remedy: `Use one of: ${TIMEFRAMES.join(", ")}.`,
+  });
+}
+
+/** @throws {BlackTradeError} E_USAGE for what is no time */
+export function rangeOf({ from, to }: TimeSelector): TimeRange {
+  return {
+    from: from === undefined ? 0 : msOf("from", from),
+    to: to === undefined ? Number.MAX_SAFE_INTEGER : msOf("to", to),
+  };
+}
+
+/** @throws {BlackTradeError} E_USAGE for what is no time */
+export function atOf({ at }: AsOf): number | undefined {
+  return at === undefined ? undefined : msOf("at", at);
+}
+
+/** @throws {BlackTradeError} E_USAGE for what is no count */
+export function limitOf(limit: number): number {
+  if (Number.isSafeInteger(limit) && limit > 0) return limit;
+  throw new BlackTradeError("E_USAGE", `limit is ${limit}`, {
+    remedy: "Give a whole number of candles, 1 or more.",
+  });
+}
+
+/** The flat form of a stored candle. */
+export function storedCandle({
+  series,
+  candle,
+  source,
+  observedTime,
+}: VersionedCandle): StoredCandle {
+  return { ...series, ...candle, source, observedTime };
+}
+
+function msOf(name: string, time: Time): number {
+  const ms = typeof time === "number" ? time : time.getTime();
+  if (Number.isFinite(ms)) return Math.ceil(ms);
+  throw new BlackTradeError("E_USAGE", `${name} is not a time`, {
+    remedy: "Give epoch milliseconds or a valid Date.",
+  });
+}

@@ -1,0 +1,292 @@
+import { type VersionedCandle, versionNumber } from "../core/finality.ts";
+import type { Gap } from "../core/gaps.ts";
+import type { ImportCounts, ImportedFile, ImportPart } from "../core/ports.ts";
+import type { Series } from "../core/series.ts";
+import { closeTimeOf } from "../core/timeframe.ts";
+
+import { type CandleWriter, type Implied, raise } from "./candle-writer.ts";
+import { logEntries } from "./change-log.ts";
+import { type Pacing, retryContention } from "./contention.ts";
+import type { Database, Executor, Transaction } from "./database.ts";
+import { isDataError } from "./db-errors.ts";
+import { enterGaps } from "./gap-ledger.ts";
+import { readImport, saveImport } from "./import-ledger.ts";
+import type { SeriesCatalog } from "./series-catalog.ts";
+import { numberArray } from "./sql-arrays.ts";
+
+const COLUMNS =
+  "series_id, trade_count, open_time, version, cut_ms, open, high, low, close, " +
+  "volume, quote_volume, taker_buy_volume, taker_buy_quote_volume";
+
+const IS_OCCUPIED = `
+  select exists (
+    select from candles
+    where series_id = $1 and open_time >= candle_time($2) and open_time <= candle_time($3)
+  ) as "isOccupied"`;
+
+const COPY_STRAIGHT = `copy candles (${COLUMNS}) from stdin`;
+
+/** Ends with the transaction; no index, for the upsert reads it once from its beginning. */
+const STAGING = `create temp table offered_candles (like candles) on commit drop`;
+const COPY_STAGED = `copy offered_candles (${COLUMNS}) from stdin`;
+
+/** The rule of finality, as in candle-writer.ts. Counts what was new and what took the place of something. */
+const UPSERT_STAGED = `
+  with written as (
+    insert into candles as stored (${COLUMNS})
+    select ${COLUMNS} from offered_candles
+    on conflict (series_id, open_time) do update set
+      trade_count = excluded.trade_count, version = excluded.version, cut_ms = excluded.cut_ms,
+      open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+      volume = excluded.volume, quote_volume = excluded.quote_volume,
+      taker_buy_volume = excluded.taker_buy_volume, taker_buy_quote_volume = excluded.taker_buy_quote_volume
+    where
+      (excluded.version, excluded.trade_count, excluded.volume, excluded.quote_volume, excluded.taker_buy_volume,
+       excluded.taker_buy_quote_volume, excluded.open, excluded.high, excluded.low, excluded.close, -excluded.cut_ms)
+      >
+      (stored.version, stored.trade_count, stored.volume, stored.quote_volume, stored.taker_buy_volume,
+       stored.taker_buy_quote_volume, stored.open, stored.high, stored.low, stored.close, -stored.cut_ms)
+    returning open_time, xmax = 0 as is_new
+  )
+  select
+    count(*) filter (where is_new) as new,
+    count(*) filter (where not is_new) as replaced,
+    candle_epoch_ms(min(open_time)) as first
+  from written`;
+
+/** Rows of the series that were replaced by other values in this transaction: the trigger has kept them. */
+const COUNT_REVISED = `
+  select count(*) as count
+  from candle_revisions
+  where series_id = $1 and replaced_in = txid_current()
+    and open_time >= candle_time($2) and open_time <= candle_time($3)`;
+
+/** Offered rows whose values are the stored ones now; the upsert has locked every one of them. */
+const COUNT_SAME = `
+  select count(*) as count
+  from offered_candles offered
+  join candles stored on stored.series_id = offered.series_id and stored.open_time = offered.open_time
+  where
+    (stored.trade_count, stored.cut_ms, stored.open, stored.high, stored.low, stored.close,
+     stored.volume, stored.quote_volume, stored.taker_buy_volume, stored.taker_buy_quote_volume)
+    =
+    (offered.trade_count, offered.cut_ms, offered.open, offered.high, offered.low, offered.close,
+     offered.volume, offered.quote_volume, offered.taker_buy_volume, offered.taker_buy_quote_volume)`;
+
+/** Of these cells, those that hold a candle which a file cannot call into question. */
+const SETTLED = `
+  select candle_epoch_ms(from_time) as "from"
+  from unnest($2::bigint[], $3::bigint[]) as wanted (from_ms, to_ms)
+  cross join lateral (select candle_time(from_ms) as from_time, candle_time(to_ms) as to_time) as cell
+  where exists (
+    select from candles
+    where series_id = $1 and open_time >= from_time and open_time < to_time and version >= ${versionNumber("rest-early", 0)}
+  )`;
+
+/** A part of a file is small; a disk may be slow. */
+const DEADLINE_MS = 5 * 60_000;
+const FALLBACK_ROWS = 5_000;
+const DAY_MS = 86_400_000;
+
+type Offered = Pick<ImportCounts, "stored" | "revised" | "identical" | "superseded" | "refused">;
+
+/** Loads candles of files in bulk, by the rule of finality. */
+export class BulkLoader {
+  readonly #database: Database;
+  readonly #catalog: SeriesCatalog;
+  readonly #writer: CandleWriter;
+  readonly #pacing: Pacing;
+
+  constructor(database: Database, catalog: SeriesCatalog, writer: CandleWriter, pacing: Pacing) {
+    this.#database = database;
+    this.#catalog = catalog;
+    this.#writer = writer;
+    this.#pacing = pacing;
+  }
+
+  /** See {@link ImportStore.imported}. */
+  imported(file: string): Promise<ImportedFile | undefined> {
+    return readImport(this.#database, file);
+  }
+
+  /**
+   * See {@link ImportStore.loadPart}. Where no candle of the stretch is stored, rows are copied straight into the table: its
+   * primary key proves it, and when another writer was faster the part is done again by way of a staging table.
+   */
+  async loadPart(part: ImportPart): Promise<ImportedFile> {
+    const { candles, file } = part;
+    const [id = 0] = await this.#catalog.register([file.series]);
+    const data = candles.length === 0 ? [] : encode(id, file.series, candles);
+    let mayGoStraight = true;
+    try {
+      return await retryContention(this.#pacing, () =>
+        this.#database.transaction(async (tx) => {
+          const offered = await offer(tx, id, part, data, mayGoStraight).catch((error) => {
+            mayGoStraight = false;
+            throw error;
+          });
+          return this.#finish(tx, id, part, offered);
+        }, DEADLINE_MS),
+      );
+    } catch (error) {
+      if (!isDataError(error)) throw error;
+    }
+    try {
+      return await retryContention(this.#pacing, () =>
+        this.#database.transaction(
+          async (tx) => this.#finish(tx, id, part, await offer(tx, id, part, data, false)),
+          DEADLINE_MS,
+        ),
+      );
+    } catch (error) {
+      if (!isDataError(error)) throw error;
+      return await this.#loadOneByOne(id, part);
+    }
+  }
+
+  /** The database refuses a row for its values: the writer finds it and puts it into quarantine. */
+  async #loadOneByOne(id: number, part: ImportPart): Promise<ImportedFile> {
+    const offered = { stored: 0, revised: 0, identical: 0, superseded: 0, refused: 0 };
+    for (let at = 0; at < part.candles.length; at += FALLBACK_ROWS) {
+      const { outcomes } = await this.#writer.write(part.candles.slice(at, at + FALLBACK_ROWS), []);
+      for (const outcome of outcomes) offered[outcome === "quarantined" ? "refused" : outcome] += 1;
+    }
+    return this.#database.transaction((tx) => this.#finish(tx, id, part, offered), DEADLINE_MS);
+  }
+
+  async #finish(
+    tx: Executor,
+    id: number,
+    { candles, gaps, file }: ImportPart,
+    offered: Offered,
+  ): Promise<ImportedFile> {
+    // A part that a crash of the server undoes is loaded again: its mark goes with it. The last one makes all of them safe.
+    if (!file.isFinished) await tx.run({ text: "set local synchronous_commit = off" });
+    const wanted = await unsettled(tx, id, gaps);
+    await enterGaps(
+      tx,
+      wanted,
+      wanted.map(() => id),
+    );
+    const done = { ...file, counts: added(file.counts, offered) };
+    await saveImport(tx, done);
+    const [first, last] = [candles[0], candles.at(-1)];
+    if (first !== undefined && last !== undefined && offered.stored + offered.revised > 0) {
+      const range = { from: first.candle.openTime, to: last.candle.openTime + 1 };
+      await logEntries(tx, [{ seriesId: id, range }]);
+    }
+    return done;
+  }
+}
+
+async function offer(
+  tx: Transaction,
+  id: number,
+  { candles }: ImportPart,
+  data: readonly Buffer[],
+  mayGoStraight: boolean,
+): Promise<Offered> {
+  const first = candles[0]?.candle.openTime;
+  const last = candles.at(-1)?.candle.openTime;
+  const none = { stored: 0, revised: 0, identical: 0, superseded: 0, refused: 0 };
+  if (first === undefined || last === undefined) return none;
+  const stretch = [id, first, last];
+  const [found] = mayGoStraight
+    ? await tx.run<{ isOccupied: boolean }>({ text: IS_OCCUPIED, values: stretch })
+    : [];
+  const implied: Implied = { seriesId: id, newest: last };
+  if (found?.isOccupied === false) {
+    await tx.copyIn(COPY_STRAIGHT, data);
+    await raise(tx, [{ ...implied, unconfirmed: first }]);
+    return { ...none, stored: candles.length };
+  }
+  await tx.run({ text: STAGING });
+  await tx.copyIn(COPY_STAGED, data);
+  const [written] = await tx.run<{ new: number; replaced: number; first: number | null }>({
+    text: UPSERT_STAGED,
+  });
+  const stored = written?.new ?? 0;
+  const revised = (written?.replaced ?? 0) === 0 ? 0 : await count(tx, COUNT_REVISED, stretch);
+  // Rows that are the table's now were not the same before when they were new or revised.
+  const isAllNew = stored === candles.length;
+  const same = isAllNew ? stored : await count(tx, COUNT_SAME, []);
+  await raise(tx, [written?.first == null ? implied : { ...implied, unconfirmed: written.first }]);
+  const identical = same - stored - revised;
+  return { ...none, stored, revised, identical, superseded: candles.length - same };
+}
+
+async function count(tx: Executor, text: string, values: readonly unknown[]): Promise<number> {
+  const [row] = await tx.run<{ count: number }>({ text, values });
+  return row?.count ?? 0;
+}
+
+async function unsettled(tx: Executor, id: number, gaps: readonly Gap[]): Promise<readonly Gap[]> {
+  if (gaps.length === 0) return gaps;
+  const rows = await tx.run<{ from: number }>({
+    text: SETTLED,
+    values: [
+      id,
+      numberArray(gaps.map(({ range }) => range.from)),
+      numberArray(gaps.map(({ range }) => range.to)),
+    ],
+  });
+  const settled = new Set(rows.map(({ from }) => from));
+  return gaps.filter(({ range }) => !settled.has(range.from));
+}
+
+function added(counts: ImportCounts, offered: Offered): ImportCounts {
+  return {
+    ...counts,
+    stored: counts.stored + offered.stored,
+    revised: counts.revised + offered.revised,
+    identical: counts.identical + offered.identical,
+    superseded: counts.superseded + offered.superseded,
+    refused: counts.refused + offered.refused,
+  };
+}
+
+const ROWS_OF_BUFFER = 1_000;
+
+/** Rows as the text format of COPY has them. Every value was validated: nothing in it needs escaping. */
+function encode(id: number, { timeframe }: Series, rows: readonly VersionedCandle[]): Buffer[] {
+  const buffers: Buffer[] = [];
+  const clock = new TimeText();
+  let text = "";
+  rows.forEach(({ candle, source, observedTime }, index) => {
+    const { openTime, closeTime, tradeCount } = candle;
+    const cutMs = closeTimeOf(timeframe, openTime) - closeTime;
+    const version = versionNumber(source, observedTime);
+    text += `${id}\t${tradeCount}\t${clock.of(openTime)}\t${version}\t${cutMs}\t${candle.open}\t${candle.high}\t${candle.low}\t${candle.close}\t${candle.volume}\t${candle.quoteVolume}\t${candle.takerBuyVolume}\t${candle.takerBuyQuoteVolume}\n`;
+    if ((index + 1) % ROWS_OF_BUFFER === 0) {
+      buffers.push(Buffer.from(text, "latin1"));
+      text = "";
+    }
+  });
+  if (text !== "") buffers.push(Buffer.from(text, "latin1"));
+  return buffers;
+}
+
+/** Instants as text with zone; the day is worked out once for all candles of it. */
+class TimeText {
+  #day = Number.NaN;
+  #date = "";
+
+  of(timeMs: number): string {
+    const day = Math.floor(timeMs / DAY_MS);
+    if (day !== this.#day) {
+      this.#day = day;
+      this.#date = new Date(day * DAY_MS).toISOString().slice(0, 10);
+    }
+    const ms = timeMs - day * DAY_MS;
+    const seconds = Math.floor(ms / 1_000);
+    const rest = ms - seconds * 1_000;
+    const hour = Math.floor(seconds / 3_600);
+    const minute = Math.floor(seconds / 60) - hour * 60;
+    const fraction = rest === 0 ? "" : `.${String(rest).padStart(3, "0")}`;
+    return `${this.#date} ${two(hour)}:${two(minute)}:${two(seconds % 60)}${fraction}+00`;
+  }
+}
+
+function two(value: number): string {
+  return value < 10 ? `0${value}` : `${value}`;
+}

@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { openTimeAt } from "../src/core/timeframe.ts";
+import { modelSeries } from "./support/exchange-model.ts";
+import { Harness } from "./support/ingest-harness.ts";
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+const BTC = modelSeries("BTCUSDT", "1m");
+const ETH = modelSeries("ETHUSDT", "1m");
+
+test("old candles of a file are read again by the running ingest, though newer ones were confirmed before", async () => {
+  const harness = new Harness({ series: [BTC] });
+  harness.start();
+  await harness.minutes(3);
+  const confirmedTo = async () => (await harness.store.facts()).series[0]?.confirmedTo ?? 0;
+  const newest = await confirmedTo();
+  const from = openTimeAt("1m", harness.clock.now() - 4 * DAY_MS);
+  assert.ok(newest > from);
+  const rows = Array.from({ length: 2_500 }, (_, minute) => {
+    const candle = harness.model.candle(BTC, from + minute * MINUTE_MS) ?? assert.fail();
+    const observedTime = harness.clock.now();
+    return { series: BTC, source: "csv" as const, observedTime, candle };
+  });
+  const [wrong = assert.fail(), ...others] = rows;
+  const spoilt = { ...wrong, candle: { ...wrong.candle, volume: "1234567" } };
+  await harness.store.write([spoilt, ...others], []);
+  assert.equal(await confirmedTo(), from);
+  await harness.clock.advance(90_000);
+  assert.ok((await confirmedTo()) >= newest);
+  const old = harness.store
+    .rows(BTC)
+    .filter(({ candle }) => candle.openTime < from + 2_500 * MINUTE_MS);
+  assert.equal(old.length, 2_500);
+  assert.deepEqual([...new Set(old.map(({ source }) => source))], ["rest"]);
+  assert.deepEqual(
+    harness.store.revisions(BTC).map(({ candle, source }) => [candle.volume, source]),
+    [["1234567", "csv"]],
+  );
+  harness.assertTable();
+  await harness.stop();
+});
+
+describe("holes that nobody noticed, under virtual time", () => {
+  test("a row deleted by hand deep in history is found by the running ingest, entered with a reason, and filled", async () => {
+    const harness = new Harness({ series: [BTC, ETH], historyMs: 4 * DAY_MS });
+    const deleted = openTimeAt("1m", harness.clock.now() - 3.5 * DAY_MS);
+    harness.start();
+    await harness.clock.advance(45_000);
+    const has = (openTime: number): boolean =>
+      harness.store.rows(ETH).some(({ candle }) => candle.openTime === openTime);
+    assert.ok(has(deleted));
+    // Far behind the newest 2,000 candles.
+    harness.store.forget(ETH, deleted);
+    await harness.clock.advance(45_000);
+    const found = harness.events.filter((event) => event.kind === "gapFound");
+    assert.deepEqual(
+      found.map(({ series, range, reason }) => [series, range, reason]),
+      [[ETH, { from: deleted, to: deleted + MINUTE_MS }, "not-fetched"]],
+    );
+    assert.ok(has(deleted), "it was not filled");
+    assert.deepEqual(harness.store.ledger(ETH), []);
+    assert.equal(await harness.wordOf(ETH), "active");
+    harness.assertTable();
+
+    // The whole is compared once a day, not all the time.
+    harness.store.forget(ETH, deleted);
+    await harness.clock.advance(30 * MINUTE_MS);
+    assert.equal(has(deleted), false);
+    await harness.stop();
+  });
+
+  test("the start looks at the whole, and what is stored before the wanted begins belongs to it", async () => {
+    const first = new Harness({ series: [BTC], historyMs: 3 * DAY_MS });
+    const { clock, store } = first;
+    const from = openTimeAt("1m", clock.now() - 3 * DAY_MS);
+    first.start();
+    await first.minutes(4);
+    await first.stop();
+    for (const minute of [100, 101, 2_000]) store.forget(BTC, from + minute * MINUTE_MS);
+
+    const second = new Harness({ series: [BTC], historyMs: 60 * MINUTE_MS, clock, store });
+    second.start();
+    await second.clock.advance(3 * MINUTE_MS);
+    const found = second.events.filter((event) => event.kind === "gapFound");
+    assert.deepEqual(
+      found.map(({ range, missing }) => [(range.from - from) / MINUTE_MS, missing]),
+      [
+        [100, 2],
+        [2_000, 1],
+      ],
+    );
+    second.assertTable();
+    await second.stop();
+  });
+
+  test("a look at the whole that failed goes on with the series that it had not reached", async () => {
+    const harness = new Harness({ series: [BTC, ETH], historyMs: 2 * DAY_MS });
+    let looks = 0;
+    harness.store.setFaults((operation) => {
+      if (operation !== "firstStored") return undefined;
+      looks += 1;
+      return looks === 2 ? { when: "before" } : undefined;
+    });
+    harness.start();
+    await harness.minutes(6);
+    assert.equal(looks, 3);
+    await harness.stop();
+  });
+});

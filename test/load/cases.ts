@@ -1,0 +1,220 @@
+import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { TIMEFRAMES } from "../../src/core/timeframe.ts";
+import { Program } from "../support/program.ts";
+import { atMostMs, type Reading } from "./metrics.ts";
+import { LoadedProgram, type Shape } from "./program.ts";
+
+/** One load, and what it must hold. */
+export interface LoadCase {
+  readonly name: string;
+  readonly what: string;
+  readonly shape: Shape;
+  /** How long getting active may take, s. */
+  readonly readyS: number;
+  /** Happens while it is measured. @returns what was seen of it */
+  readonly meanwhile?: (program: LoadedProgram, seconds: number) => Promise<string>;
+  /** Limits; what is not there is only reported. */
+  readonly limits: { readonly rssMb?: number; readonly p99Ms?: number; readonly shed?: number };
+}
+
+/** What was measured. */
+export interface LoadReport {
+  readonly name: string;
+  readonly line: string;
+  readonly isGood: boolean;
+}
+
+const EIGHT = ["1s", "1m", "3m", "5m", "15m", "30m", "1h", "4h"];
+const L3: Shape = { symbols: 1_500, timeframes: TIMEFRAMES };
+
+async function signalServer(program: LoadedProgram, signal: NodeJS.Signals): Promise<void> {
+  const main = await program.postmaster();
+  const children = await readFile(`/proc/${main}/task/${main}/children`, "utf8");
+  for (const pid of [main, ...children.trim().split(/\s+/).map(Number)]) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+}
+
+/** Every load of the table, smallest first. */
+export const LOAD_CASES: readonly LoadCase[] = [
+  {
+    name: "L1",
+    what: "2 pairs × 4 timeframes",
+    shape: { symbols: 2, timeframes: ["1s", "1m", "5m", "1h"] },
+    readyS: 60,
+    limits: { rssMb: 120, p99Ms: 500, shed: 0 },
+  },
+  {
+    name: "L2",
+    what: "200 × 8 = 1,600 streams",
+    shape: { symbols: 200, timeframes: EIGHT },
+    readyS: 240,
+    limits: { rssMb: 180, p99Ms: 1_000, shed: 0 },
+  },
+  {
+    name: "L3",
+    what: "1,500 × 16 = 24,000 streams",
+    shape: L3,
+    readyS: 900,
+    limits: { rssMb: 350, p99Ms: 3_000, shed: 0 },
+  },
+  {
+    name: "L5",
+    what: "L3, the database frozen for a third of the time",
+    shape: L3,
+    readyS: 900,
+    limits: { rssMb: 450 },
+    meanwhile: async (program, seconds) => {
+      await sleep((seconds / 4) * 1_000);
+      await signalServer(program, "SIGSTOP");
+      await sleep((seconds / 3) * 1_000);
+      await signalServer(program, "SIGCONT");
+      const ms = await program.active(300_000);
+      return `active again ${(ms / 1_000).toFixed(1)} s after it`;
+    },
+  },
+  {
+    name: "L6",
+    what: "L3, every socket cut at once",
+    shape: L3,
+    readyS: 900,
+    limits: { rssMb: 450, shed: 0 },
+    meanwhile: async (program, seconds) => {
+      await sleep((seconds / 3) * 1_000);
+      await program.fault({ kind: "drop", code: 1006 });
+      await sleep(2_000);
+      const ms = await program.active(300_000);
+      return `active again ${(ms / 1_000 + 2).toFixed(1)} s after it`;
+    },
+  },
+  {
+    name: "L7",
+    what: "a backfill of 30 days × 20 × 1m beside L2",
+    shape: { symbols: 200, timeframes: EIGHT },
+    readyS: 240,
+    limits: { shed: 0 },
+    meanwhile: async (program) => {
+      const began = performance.now();
+      const symbols = program.symbols.slice(0, 20).join(",");
+      const backfill = program.also([
+        "backfill",
+        "--symbols",
+        symbols,
+        "--timeframes",
+        "1m",
+        "--days",
+        "30",
+        "--json",
+      ]);
+      const { status } = await backfill.ended();
+      const seconds = (performance.now() - began) / 1_000;
+      const [count] = /"storedCount":\s*\d+/.exec(backfill.stdout) ?? ["no count"];
+      return `backfill ended ${status} after ${seconds.toFixed(0)} s, ${count}`;
+    },
+  },
+  {
+    name: "L9",
+    what: "50 viewers and 100 requests a second beside L2",
+    shape: { symbols: 200, timeframes: EIGHT },
+    readyS: 240,
+    limits: { p99Ms: 1_200, shed: 0 },
+    meanwhile: watchAndAsk,
+  },
+];
+
+async function watchAndAsk(program: LoadedProgram, seconds: number): Promise<string> {
+  const viewers = new Program([], {}, "/", [
+    process.execPath,
+    new URL("../../bench/support/viewers.ts", import.meta.url).pathname,
+    program.url,
+    "50",
+  ]);
+  await viewers.says(/watching/);
+  const times: number[] = [];
+  let failed = 0;
+  const end = performance.now() + seconds * 1_000;
+  const ask = async (): Promise<void> => {
+    while (performance.now() < end) {
+      const began = performance.now();
+      const symbol = program.symbols[times.length % program.symbols.length] ?? "";
+      const answer = await fetch(
+        `${program.url}/api/v1/candles?symbol=${symbol}&timeframe=1s&limit=100`,
+      );
+      await answer.arrayBuffer();
+      if (!answer.ok) failed += 1;
+      times.push(performance.now() - began);
+      await sleep(Math.max(0, 100 - (performance.now() - began)));
+    }
+  };
+  await Promise.all(Array.from({ length: 10 }, ask));
+  viewers.kill("SIGTERM");
+  const { stdout } = await viewers.ended();
+  const sorted = times.sort((a, b) => a - b);
+  const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN;
+  const told = /\{.*\}/.exec(stdout)?.[0] ?? "";
+  return `${times.length} requests, ${failed} failed, p99 ${p99.toFixed(0)} ms; viewers ${told}`;
+}
+
+/** Runs one load for so many seconds. */
+export async function runCase(
+  one: LoadCase,
+  seconds: number,
+  say: (line: string) => void,
+): Promise<LoadReport> {
+  const program = await LoadedProgram.start(one.shape);
+  try {
+    const readyMs = await program.active(one.readyS * 1_000);
+    say(`${one.name}: active after ${(readyMs / 1_000).toFixed(0)} s`);
+    const first = await program.reading();
+    const readings: Reading[] = [first];
+    const seen = one.meanwhile?.(program, seconds);
+    const end = performance.now() + seconds * 1_000;
+    let isOver = seen === undefined;
+    void seen?.then(
+      () => (isOver = true),
+      () => (isOver = true),
+    );
+    while (performance.now() < end || !isOver) {
+      await sleep(2_000);
+      readings.push(await program.reading());
+    }
+    const happened = (await seen) ?? "";
+    const last = readings.at(-1) ?? first;
+    const { violations, requestCount, maxWeightPerMinute } = await program.journal();
+    const broken = Object.values(violations).reduce((sum, count) => sum + count, 0);
+    const took = (last.at - first.at) / 1_000;
+    const rssMb = Math.max(...readings.map((reading) => reading.rssMb));
+    const p = (share: number): number => atMostMs(first.closeToStored, last.closeToStored, share);
+    const own = atMostMs(first.eventToStored, last.eventToStored, 0.99);
+    const shed = last.shedCount - first.shedCount;
+    const cpu = ((last.cpuSeconds - first.cpuSeconds) / took) * 100;
+    const { limits } = one;
+    const over = [
+      ...(limits.rssMb !== undefined && rssMb > limits.rssMb
+        ? [`rss over ${limits.rssMb} MB`]
+        : []),
+      ...(limits.p99Ms !== undefined && p(0.99) > limits.p99Ms
+        ? [`p99 over ${limits.p99Ms} ms`]
+        : []),
+      ...(limits.shed !== undefined && shed > limits.shed ? ["shed"] : []),
+      ...(broken > 0 ? ["the exchange's rules were broken"] : []),
+    ];
+    return {
+      name: one.name,
+      isGood: over.length === 0,
+      line:
+        `load     ${one.name} (${one.what}) ${took.toFixed(0)} s  frames ${((last.receivedCount - first.receivedCount) / took).toFixed(0)}/s taken over  ` +
+        `stored ${((last.storedCount - first.storedCount) / took).toFixed(0)}/s  close→stored p50 ≤ ${p(0.5)} ms p99 ≤ ${p(0.99)} ms  sent→stored p99 ≤ ${own} ms  ` +
+        `loop max ${last.loopMaxMs.toFixed(0)} ms  rss ${rssMb.toFixed(0)} MB  cpu ${cpu.toFixed(0)} %  shed ${shed}  open gaps ${last.openGaps}  ` +
+        `violations ${broken} of ${requestCount} requests  weight ≤ ${maxWeightPerMinute}  ready ${(readyMs / 1_000).toFixed(0)} s` +
+        `${happened === "" ? "" : `  ${happened}`}${over.length === 0 ? "" : `  OVER: ${over.join(", ")}`}`,
+    };
+  } finally {
+    await program.close();
+  }
+}

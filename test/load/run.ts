@@ -1,0 +1,29 @@
+import { parseArgs } from "node:util";
+import { LOAD_CASES, runCase } from "./cases.ts";
+
+/**
+ * `npm run load -- [--cases L1,L2] [--seconds 60] [--json]`: loads on this machine, with exchange and database beside.
+ * Ends with 1 when a limit was passed.
+ */
+const { values } = parseArgs({
+  options: {
+    cases: { type: "string", default: LOAD_CASES.map(({ name }) => name).join(",") },
+    seconds: { type: "string", default: "60" },
+    json: { type: "boolean", default: false },
+  },
+});
+const wanted = values.cases.split(",");
+for (const one of LOAD_CASES.filter(({ name }) => wanted.includes(name))) {
+  try {
+    const report = await runCase(one, Number(values.seconds), (line) =>
+      process.stderr.write(`${line}\n`),
+    );
+    process.stdout.write(`${values.json ? JSON.stringify(report) : report.line}\n`);
+    if (!report.isGood) process.exitCode = 1;
+  } catch (error) {
+    process.stdout.write(
+      `load     ${one.name} FAILED: ${error instanceof Error ? error.message : String(error)}\n`,
+    );
+    process.exitCode = 1;
+  }
+}

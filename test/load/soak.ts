@@ -1,0 +1,95 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { between, pick, randomFor } from "../sim/random.ts";
+import { type Reading, slopePerMinute } from "./metrics.ts";
+import { LoadedProgram } from "./program.ts";
+
+/**
+ * `npm run soak -- [--minutes 10] [--symbols 100] [--seed N]`: a load for long, with a fault every 20 to 60 s. Prints a line
+ * a minute and the slopes of memory, files and handles after the first fifth. Ends with 1 when one of them grows, a candle
+ * was shed, the exchange's rules were broken, or the series are not active at the end.
+ */
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "10" },
+    symbols: { type: "string", default: "100" },
+    seed: { type: "string", default: "1" },
+  },
+});
+const FAULTS: readonly object[] = [
+  { kind: "drop", code: 1006 },
+  { kind: "cutMidFrame" },
+  { kind: "silence", forMs: 15_000 },
+  { kind: "missingFinal", forMs: 15_000 },
+  { kind: "lateFinal", ms: 3_000, forMs: 15_000 },
+  { kind: "rest", answer: "503", forMs: 10_000 },
+  { kind: "rest", answer: "429", retryAfter: "5", forMs: 5_000 },
+  { kind: "ban", ms: 8_000 },
+  { kind: "restLag", ms: 3_000, forMs: 15_000 },
+  { kind: "serverShutdown", closeAfterMs: 1_000 },
+  { kind: "refuseUpgrades", status: 503, forMs: 10_000 },
+  { kind: "reorder", forMs: 15_000 },
+];
+/** Above this a slope is growth, per 10 minutes. */
+const MAX_RSS_SLOPE_MB = 5;
+const MAX_COUNT_SLOPE = 5;
+
+const minutes = Number(values.minutes);
+const random = randomFor(Number(values.seed), "soak");
+const program = await LoadedProgram.start({
+  symbols: Number(values.symbols),
+  timeframes: ["1s", "1m", "5m"],
+});
+let faultCount = 0;
+try {
+  await program.active(300_000);
+  const began = performance.now();
+  const end = began + minutes * 60_000;
+  const readings: Reading[] = [await program.reading()];
+  const stop = new AbortController();
+  const striking = (async () => {
+    for (;;) {
+      await sleep(between(random, 20_000, 60_000), undefined, { signal: stop.signal });
+      await program.fault(pick(random, FAULTS));
+      faultCount += 1;
+    }
+  })().catch(() => undefined);
+  for (let minute = 1; performance.now() < end; minute += 1) {
+    const until = Math.min(end, began + minute * 60_000);
+    while (performance.now() < until) {
+      await sleep(Math.min(10_000, until - performance.now()));
+      readings.push(await program.reading());
+    }
+    const last = readings.at(-1);
+    process.stderr.write(
+      `minute ${minute}: rss ${last?.rssMb.toFixed(0)} MB, heap ${last?.heapMb.toFixed(0)} MB, files ${last?.openFiles}, handles ${last?.handles}, faults ${faultCount}, gaps ${last?.openGaps}, shed ${last?.shedCount}, ${JSON.stringify(await program.states())}\n`,
+    );
+  }
+  stop.abort();
+  await striking;
+  const healMs = await program.active(120_000);
+  const [first] = readings;
+  const warm = readings.filter(({ at }) => at >= began + minutes * 12_000);
+  const slope = (of: (reading: Reading) => number): number =>
+    10 * slopePerMinute(warm.map((reading) => ({ at: reading.at, value: of(reading) })));
+  const rss = slope(({ rssMb }) => rssMb);
+  const files = slope(({ openFiles }) => openFiles);
+  const handles = slope(({ handles }) => handles);
+  const last = readings.at(-1) ?? first;
+  const { violations, requestCount } = await program.journal();
+  const broken = Object.values(violations).reduce((sum, count) => sum + count, 0);
+  const shed = last?.shedCount ?? 0;
+  const isGood =
+    rss <= MAX_RSS_SLOPE_MB &&
+    files <= MAX_COUNT_SLOPE &&
+    handles <= MAX_COUNT_SLOPE &&
+    shed === 0 &&
+    broken === 0;
+  process.stdout.write(
+    `soak     ${minutes} min  faults ${faultCount}  rss max ${Math.max(...readings.map(({ rssMb }) => rssMb)).toFixed(0)} MB slope ${rss.toFixed(1)} MB/10 min  files ${files.toFixed(1)}/10 min  handles ${handles.toFixed(1)}/10 min  ` +
+      `stored ${(last?.storedCount ?? 0) - (first?.storedCount ?? 0)}  shed ${shed}  violations ${broken} of ${requestCount} requests  active again ${(healMs / 1_000).toFixed(1)} s after the last fault  seed ${values.seed}\n`,
+  );
+  process.exitCode = isGood ? 0 : 1;
+} finally {
+  await program.close();
+}
