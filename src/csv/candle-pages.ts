@@ -4,7 +4,7 @@ import type { TimeRange } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
 
 /** Candles of one question: enough to be fast, few enough to be little memory. */
-export const PAGE_ROWS = 5_000;
+const PAGE_ROWS = 5_000;
 
 /** All stored candles of a range, ascending, a page at a time. @throws {BlackTradeError} E_DB_* */
 export async function* candlePages(

@@ -52,7 +52,7 @@ export interface CsvComparison {
 }
 
 /** Differences of a file that are kept; all are counted. */
-export const MAX_EXAMPLES = 100;
+const MAX_EXAMPLES = 100;
 
 /** True when file and database say the same in every row, digit for digit. */
 export function isSame({ state, counts }: CsvComparison): boolean {

@@ -34,7 +34,7 @@ export function formatOwnRow(candle: Candle): string {
 }
 
 /** The `datetime` of a row: UTC without a zone, `2024-06-17T00:00:00`; milliseconds only where there are some. */
-export function formatOwnDatetime(openTime: number): string {
+function formatOwnDatetime(openTime: number): string {
   const text = new Date(openTime).toISOString();
   return text.slice(0, text.endsWith(".000Z") ? -5 : -1);
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { BlackTradeError } from "../core/errors.ts";
 
 /** Folder below the mirror's, in which files are kept as others had changed them. */
-export const SET_ASIDE = "set-aside";
+const SET_ASIDE = "set-aside";
 /** Ending of the copies: an import of the whole folder must not take them for candles. */
 const COPY_ENDING = ".aside";
 /** Copies of one file that are kept; with so many, somebody else writes the file again and again. */

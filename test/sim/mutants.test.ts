@@ -37,10 +37,10 @@ test("a failure shrinks to the faults that it needs", async () => {
       failing = await worker.run({ seed: next, kinds });
     }
     const { outcome, setting } = failing;
-    assert.equal(outcome.violation?.oracle, "R4 false active");
+    assert.equal(outcome.violation?.oracle, "R4 dead active");
     const small = await shrink(
       setting,
-      "R4 false active",
+      "R4 dead active",
       async (one) => (await worker.run({ setting: one })).outcome,
     );
     assert.ok(small.faults.length < setting.faults.length);

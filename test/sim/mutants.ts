@@ -131,10 +131,10 @@ export const MUTANTS: readonly Mutant[] = [
     kinds: ["db-deleted-row"],
   },
   {
-    name: "absence-believed-at-once",
+    name: "absence-believed-too-soon",
     file: "core/gaps.ts",
-    find: 'const isConfirmed = gap.state === "confirmed" || askedTime - firstAskedTime >= CONFIRM_AFTER_MS;',
-    replace: "const isConfirmed = askedTime >= firstAskedTime;",
+    find: "export const CONFIRM_AFTER_MS = 60 * 60_000;",
+    replace: "export const CONFIRM_AFTER_MS = 5 * 60_000;",
     kinds: ["outage"],
   },
   {

@@ -15,7 +15,7 @@ const FIGURES = {
   wrong: ["R2 altered", "R3 early kept", "R3 not confirmed", "R3 unconfirmed"],
   regressed: ["R3 regressed", "R3 newer lost"],
   unclosed: ["R3 unclosed"],
-  "false-active": ["R4 false active", "O4 stuck"],
+  "false-active": ["R4 false active", "R4 dead active", "O4 stuck"],
   ledger: ["R6 forgotten", "R6 uncounted", "R7 never asked", "R7 believed", "R7 before listing"],
   "in-hold": ["R9 request in hold"],
   limits: ["R8 queue", "R8 bound", "R9 weight", "R9 pace", "R9 no pong", "R9 dials"],

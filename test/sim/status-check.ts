@@ -26,6 +26,8 @@ export class StatusCheck {
   readonly #brokenSince = new Map<string, number>();
   readonly words = new Map<string, SeriesStatus>();
   falselyActiveMaxMs = 0;
+  /** Since when no process runs. */
+  deadSince: number | undefined;
 
   constructor(
     timeline: Timeline,
@@ -56,6 +58,9 @@ export class StatusCheck {
       const status = seriesStatus(one, run);
       this.words.set(key, status);
       this.#journal.count(`status ${status.word}`);
+      if (status.word === "active" && now - (this.deadSince ?? now) > HONEST_WITHIN_MS) {
+        this.#journal.fail("R4 dead active", now, `${key} says active, and no process runs`);
+      }
       const brokenSince = this.#findBreak(one.series, one.openGapCount, now);
       if (brokenSince === undefined || status.word !== "active") continue;
       const falselyMs = now - brokenSince;

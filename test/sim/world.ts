@@ -192,6 +192,7 @@ export class World {
     this.killAt = undefined;
     this.#deliveredCount = 0;
     this.#receivedCount = 0;
+    this.status.deadSince = undefined;
     process.onCrash = (error) => this.#ended(process, error);
     process.onEvent = (label) => this.#onProcessEvent(process, label);
     const network = new Network({
@@ -230,7 +231,7 @@ export class World {
   kill(downMs: number): void {
     const { process, timeline, journal } = this;
     if (process === undefined || process.isDead) return;
-    this.#forgetHold();
+    this.#noteDeath();
     this.trace.add(timeline.now, `kill ${process.eventCount}`);
     journal.count("kills");
     process.kill();
@@ -271,8 +272,9 @@ export class World {
     });
   }
 
-  /** What a process was told and could not keep in the database, the next one cannot know. */
-  #forgetHold(): void {
+  /** Notes a death. What the process was told and could not keep in the database, the next one cannot know. */
+  #noteDeath(): void {
+    this.status.deadSince = this.timeline.now;
     const { timeline, health, journal, citizen } = this;
     const knownSince = Math.max(journal.toldAt, health.lastFault(timeline.now, ["database"]));
     if (timeline.now - knownSince < 30_000) citizen.unknownHold = journal.toldUntil;
@@ -293,7 +295,7 @@ export class World {
         timeline.now,
         error instanceof Error ? `${error.stack}` : String(error),
       );
-    this.#forgetHold();
+    this.#noteDeath();
     this.trace.add(timeline.now, `ended ${error === undefined ? "" : messageOf(error)}`);
     journal.count(error === undefined ? "clean ends" : "exits");
     process.kill();

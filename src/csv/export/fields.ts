@@ -28,7 +28,7 @@ export const EXPORT_COLUMNS: readonly ExportColumn[] = [
 /** What every decimal of the grammar fits into: 20 digits before the point, 18 behind it. */
 const WIDEST: DecimalDigits = { integer: 20, fraction: 18 };
 /** Digits of a signed 64-bit integer that can all be nines. */
-export const MAX_INT64_DIGITS = 18;
+const MAX_INT64_DIGITS = 18;
 /** Digits of a decimal of 128 bits. */
 const MAX_DIGITS = 38;
 

@@ -14,7 +14,7 @@ const MAX_BUFFERED_BYTES = 16 * 1024 * 1024;
  * Binance's limits, but no bans: here all programs of a machine share one address, and one that does not stop asking
  * must not shut the others out for days. What is over the limit gets 429 until the minute is over.
  */
-export const COMPATIBLE_LIMITS: Limits = {
+const COMPATIBLE_LIMITS: Limits = {
   ...DEFAULT_LIMITS,
   requestsAfter429: Number.POSITIVE_INFINITY,
   maxBufferedBytes: MAX_BUFFERED_BYTES,
@@ -25,7 +25,7 @@ export const binanceCompatible: Face = (server, context) =>
   addCompatible(server, context, COMPATIBLE_LIMITS);
 
 /** {@link binanceCompatible} with limits of one's own. */
-export function addCompatible(server: FastifyInstance, context: FaceContext, limits: Limits): void {
+function addCompatible(server: FastifyInstance, context: FaceContext, limits: Limits): void {
   const parts = (): ServeParts => context.parts();
   const collected = new CollectedReader(parts);
   const onFault = (error: unknown): void => context.onFault(error);

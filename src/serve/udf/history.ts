@@ -6,7 +6,7 @@ import { readRows } from "../binance-compatible/klines.ts";
 import type { ServeParts } from "../parts.ts";
 
 /** Bars of one answer; a chart asks for some hundreds. */
-export const MAX_BARS = 10_000;
+const MAX_BARS = 10_000;
 const MAX_MARKS = 1_000;
 
 /** Which bars are wanted. */
