@@ -1,3 +1,4 @@
+import { setImmediate as turn } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { systemClock } from "../src/clock.ts";
@@ -8,13 +9,14 @@ import { nextOpenTime, TIMEFRAMES } from "../src/core/timeframe.ts";
 import { Intake } from "../src/ingest/intake.ts";
 import { Writer } from "../src/ingest/writer.ts";
 import { openStore } from "../src/store/index.ts";
-import { withDatabase } from "../test/support/postgres.ts";
 import { medianOf } from "./support/median.ts";
+import { withServer } from "./support/server.ts";
 
 /**
  * The boundary burst: 24,000 series close at once; how long until all of it is durable. Through the program's own path
  * (checks, close clock, writer, one transaction a batch with rows, watermarks and change log), beside the bare upsert of the
- * same rows through `pg` into a table with the same columns and key. Alternating, on one server.
+ * same rows through `pg` into a table with the same columns and key. Candles are handed in as sockets bring them: what one
+ * read of 64 kB holds, then the event loop turns. Alternating, on one server.
  * Run: `npm run bench:burst -- [--symbols 1500] [--rounds 5] [--json]`.
  */
 const { values: options } = parseArgs({
@@ -27,6 +29,8 @@ const { values: options } = parseArgs({
 const START = Date.UTC(2026, 5, 1);
 /** As large as the program's own. */
 const BATCH = 5_000;
+/** Closing frames in one read of a socket: 64 kB of some 360 bytes each. */
+const READ_FRAMES = 180;
 
 const series: Series[] = Array.from({ length: Number(options.symbols) }, (_, index) =>
   TIMEFRAMES.map((timeframe) => ({ exchange: "binance", symbol: `S${index}USDT`, timeframe })),
@@ -94,9 +98,10 @@ async function bare(client: pg.Client, candles: readonly Candle[]): Promise<numb
   return performance.now() - began;
 }
 
-await withDatabase(async (database) => {
-  const store = await openStore({ url: database.url });
-  const client = new pg.Client({ connectionString: database.url });
+await withServer(async (server) => {
+  const url = await server.freshDatabase();
+  const store = await openStore({ url });
+  const client = new pg.Client({ connectionString: url });
   await client.connect();
   await client.query(BARE_TABLE);
   await store.begin({ mode: "websocket", host: "bench", pid: process.pid }, series);
@@ -127,6 +132,7 @@ await withDatabase(async (database) => {
     for (const [index, one] of series.entries()) {
       const candle = candles[index];
       if (candle !== undefined) intake.take(one, candle, "stream", candle.closeTime + 1);
+      if (index % READ_FRAMES === READ_FRAMES - 1) await turn();
     }
     await writer.flushed(stop.signal);
     return performance.now() - began;

@@ -64,7 +64,7 @@ test("days are counted as they are stored, inside and outside of what the ledger
               one === "rest" || one.startsWith("archive");
             const mark = stored.find((row) => !isAttested(row) && row.index >= from)?.index ?? next;
             if (isConfirmed && mark > from) {
-              await store.saveConfirmed(series, timeOf(from), timeOf(Math.min(mark, next)));
+              await store.saveConfirmed(series, timeOf(from), timeOf(Math.min(mark, next)), []);
             }
             const days = await store.coverageDays([series], {
               from: FIRST - DAY,

@@ -304,6 +304,6 @@ describe("API v1", () => {
   });
 
   test("the query connections cannot write, and a slow query is ended by the server", async () => {
-    await assert.rejects(api.queries.saveConfirmed(BTC, 0, 1), /read-only/);
+    await assert.rejects(api.queries.saveConfirmed(BTC, 0, 1, []), /read-only/);
   });
 });

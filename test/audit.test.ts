@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { notFetchedGap } from "../src/core/gaps.ts";
+import type { CoverageStore } from "../src/core/ports.ts";
+import type { TimeRange } from "../src/core/range.ts";
+import type { Series } from "../src/core/series.ts";
 import { openTimeAt } from "../src/core/timeframe.ts";
+import { detectGaps } from "../src/ingest/detect.ts";
 import { modelSeries } from "./support/exchange-model.ts";
 import { Harness } from "./support/ingest-harness.ts";
 
@@ -92,6 +97,40 @@ describe("holes that nobody noticed, under virtual time", () => {
     );
     second.assertTable();
     await second.stop();
+  });
+
+  test("a gap that is filled while the calendar is compared is not found again", async () => {
+    const harness = new Harness({ series: [BTC] });
+    const { store, clock } = harness;
+    const from = openTimeAt("1m", clock.now() - 60 * MINUTE_MS);
+    const range = { from, to: from + 2 * MINUTE_MS };
+    const gap = notFetchedGap(BTC, range, clock.now());
+    await store.open([gap]);
+    const fill = async (): Promise<void> => {
+      const rows = [from, from + MINUTE_MS].map((openTime) => ({
+        ...{ series: BTC, source: "rest" as const, observedTime: clock.now() },
+        candle: harness.model.candle(BTC, openTime) ?? assert.fail(),
+      }));
+      await store.write(rows, []);
+      await store.replace(gap, []);
+    };
+    for (const slow of ["holes", "gaps"] as const) {
+      let hasRun = false;
+      const beside: CoverageStore = {
+        ...{ firstStored: () => assert.fail(), holes: store.holes.bind(store) },
+        gaps: store.gaps.bind(store),
+        [slow]: async (series: Series, asked: TimeRange) => {
+          const answer = await store[slow](series, asked);
+          if (!hasRun) await fill();
+          hasRun = true;
+          return answer;
+        },
+      };
+      const { unknown } = await detectGaps(beside, BTC, range, clock.now());
+      assert.deepEqual(unknown, [], slow);
+      for (const openTime of [from, from + MINUTE_MS]) store.forget(BTC, openTime);
+      await store.open([gap]);
+    }
   });
 
   test("a look at the whole that failed goes on with the series that it had not reached", async () => {

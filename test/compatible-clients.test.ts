@@ -19,6 +19,7 @@ import {
   seededSymbols,
   startSimulator,
 } from "../src/simulator/index.ts";
+import { openStore, type Store } from "../src/store/index.ts";
 import { type CompatibleServer, serveCompatible } from "./support/compatible-server.ts";
 import {
   binanceFor,
@@ -375,6 +376,55 @@ describe("clients made for Binance", () => {
       assertFrames("BTCUSDT", "1s", frames);
     } finally {
       streams.closeAll(true);
+    }
+  });
+
+  test("a second collector collects from the first, and has the same table", async () => {
+    const second = await createTestDatabase(await sharedServer(), "migrated");
+    const dataDir = await mkdtemp(join(tmpdir(), "bt-second-"));
+    const other = new Program(["ingest"], {
+      DATABASE_URL: second.url,
+      DATA_DIR: dataDir,
+      TRADING_PAIRS: COLLECTED.join(","),
+      TIMEFRAMES: "1s,1m",
+      BACKFILL_DAYS: "0.01",
+      BINANCE_REST_URL: ingest.url,
+      BINANCE_WS_URL: ingest.wsUrl,
+      HTTP_PORT: "0",
+    });
+    const [theirs, ours] = await Promise.all(
+      [database.url, second.url].map((url) => openStore({ url, access: "read" })),
+    );
+    assert.ok(theirs && ours);
+    try {
+      const [, url = ""] = await other.says(/HTTP on (http:\/\/[\d.]+:\d+)/);
+      await eventually(() => isLoaded(url), "all candles in the second", 60_000);
+      const to = openTimeAt("1s", simulator.now()) + 3_000;
+      await eventually(() => (simulator.now() > to + 2_000 ? true : undefined), "some more");
+      for (const timeframe of ["1s", "1m"] as const) {
+        const series = { exchange: "binance", symbol: "BTCUSDT", timeframe };
+        const range = { from: to - 8 * MINUTE, to: openTimeAt(timeframe, to) };
+        const rows = async (store: Store): Promise<string[]> =>
+          (await store.range(series, range, 10_000)).map(({ candle }) => JSON.stringify(candle));
+        // What a stream missed is healed within some seconds.
+        const missing = async (): Promise<string[]> => {
+          const have = new Set(await rows(ours));
+          const expected = await rows(theirs);
+          assert.ok(expected.length >= 7);
+          return expected.filter((row) => !have.has(row));
+        };
+        await eventually(
+          async () => ((await missing()).length === 0 ? true : undefined),
+          `the same ${timeframe} candles`,
+        );
+        assert.equal((await rows(ours)).length, (await rows(theirs)).length);
+      }
+    } finally {
+      other.kill("SIGTERM");
+      await other.ended();
+      await Promise.all([theirs.close(), ours.close()]);
+      await second.drop();
+      await rm(dataDir, { recursive: true, force: true });
     }
   });
 

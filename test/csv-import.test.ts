@@ -203,7 +203,7 @@ describe("what is in the database already", () => {
   test("confirmation goes back to the oldest candle that was imported", async () => {
     await withStore(async (store) => {
       const series = binanceSeries("BTCUSDT", "1h");
-      await store.saveConfirmed(series, 0, T0 + 1_000 * HOUR);
+      await store.saveConfirmed(series, T0, T0 + 1_000 * HOUR, []);
       await importInto(store, [writeRows("BTCUSDT_1h.csv", rowsOf(6))]);
       const { series: facts } = await store.facts();
       assert.equal(facts.find((one) => one.series.symbol === "BTCUSDT")?.confirmedTo, T0);

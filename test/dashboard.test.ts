@@ -76,13 +76,19 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
 
   async function onPage(
     work: (scene: Scene) => Promise<void>,
-    options: { token?: string; hash?: string; page?: Parameters<Browser["newPage"]>[0] } = {},
+    options: {
+      token?: string;
+      hash?: string;
+      isIngesting?: boolean;
+      page?: Parameters<Browser["newPage"]>[0];
+    } = {},
   ): Promise<void> {
     await withDatabase(async (database) => {
-      const api = await startApi(
-        database.url,
-        options.token === undefined ? {} : { token: options.token },
-      );
+      const { token, isIngesting = true } = options;
+      const api = await startApi(database.url, {
+        isIngesting,
+        ...(token === undefined ? {} : { token }),
+      });
       const proxy = await TcpProxy.to({ host: "127.0.0.1", port: Number(new URL(api.url).port) });
       try {
         const newest = await fill(api, Date.now());
@@ -186,6 +192,88 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
         assert.ok(!page.url().includes(TOKEN), "never in a URL");
       },
       { token: TOKEN },
+    );
+  });
+
+  test("a wrong token is sent once and named wrong; the right one opens at once", async () => {
+    await onPage(
+      async ({ page }) => {
+        await linkSays(page, "locked");
+        const field = page.getByRole("textbox", { name: "Token" });
+        let wrong = 0;
+        page.on("request", (request) => {
+          if (request.headers().authorization?.startsWith("Bearer wrong")) wrong += 1;
+        });
+        await field.fill("wrong-wrong-wrong-wrong-wrong-wro");
+        await page.keyboard.press("Enter");
+        await page.getByText("That token is wrong.").waitFor(SLOW);
+        await page.waitForTimeout(6_000);
+        // What was under way when the first answer came may be a few more.
+        assert.ok(wrong <= 4, `${wrong} requests with the wrong token`);
+        await field.fill("пароль");
+        await page.keyboard.press("Enter");
+        await page.getByText("That token is wrong.").waitFor(SLOW);
+        await field.fill(` ${TOKEN}`);
+        await page.keyboard.press("Enter");
+        await linkSays(page, "live");
+      },
+      { token: TOKEN },
+    );
+  });
+
+  test("a state that is not known is not shown as the last one known", async () => {
+    await onPage(async ({ page }) => {
+      await linkSays(page, "live");
+      await page.locator("#series .state").first().waitFor(SLOW);
+      const detail = "the database does not answer";
+      await page.route("**/api/v1/status", (route) =>
+        route.fulfill({ status: 503, json: { detail } }),
+      );
+      await page.locator("#series-problem", { hasText: detail }).waitFor(SLOW);
+      const states = await page.locator("#series .state").allTextContents();
+      assert.deepEqual([...new Set(states)], ["unknown"]);
+      assert.match((await page.locator("#tiles").textContent()) ?? "", /Active seriesunknown/);
+      await page.unroute("**/api/v1/status");
+      await page.locator("#series .state", { hasNotText: "unknown" }).first().waitFor(SLOW);
+    });
+  });
+
+  test("many candles at once: those after the newest show, and the picture stays where it is", async () => {
+    await onPage(async ({ page, api, newest }) => {
+      await linkSays(page, "live");
+      await candleSays(page, "C ");
+      const opened = page.waitForResponse((one) => /candles\?.*&from=/.test(one.url()), SLOW);
+      const fresh = Array.from({ length: 150 }, (_, index) => newest + (index + 1) * MINUTE);
+      await api.store.write(
+        fresh.map((time) => versionOf(BTC, time, "rest", "55.5")),
+        [{ series: BTC, next: newest + 151 * MINUTE }],
+      );
+      const { candles } = (await (await opened).json()) as { candles: unknown[] };
+      assert.equal(candles.length, 150);
+      await page.getByText("Newest candles as a table").click();
+      await page.locator("#rows tr", { hasText: "55.5" }).first().waitFor(SLOW);
+    });
+  });
+
+  test("a program that only serves shows no figures of an ingester that it does not know", async () => {
+    await onPage(
+      async ({ page }) => {
+        const asked: string[] = [];
+        page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+        await page.locator("#tiles", { hasText: "only serves" }).waitFor(SLOW);
+        await page.waitForTimeout(6_000);
+        assert.ok(!asked.includes("/metrics"));
+      },
+      { isIngesting: false },
+    );
+  });
+
+  test("an address that is cut in the middle of a name opens the first series", async () => {
+    await onPage(
+      async ({ page }) => {
+        await candleSays(page, "C ");
+      },
+      { hash: "%E5%B8/1m" },
     );
   });
 

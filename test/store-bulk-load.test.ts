@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
-import type { VersionedCandle } from "../src/core/finality.ts";
+import { type VersionedCandle, versionNumber } from "../src/core/finality.ts";
 import { unfinishedGap } from "../src/core/gaps.ts";
 import type { ImportCounts, ImportedFile } from "../src/core/ports.ts";
-import { openStore, type Store } from "../src/store/index.ts";
+import { raise } from "../src/store/candle-writer.ts";
+import { Database, openStore, type Store } from "../src/store/index.ts";
 import { tableText } from "./support/csv-import.ts";
 import { binanceSeries } from "./support/live-stack.ts";
 import { withDatabase } from "./support/postgres.ts";
@@ -106,6 +108,49 @@ test("two loaders of the same candles at once both end, and every candle is ther
     assert.equal(rows.length, 2_000);
     assert.ok(rows.every(({ candle }) => candle.volume === "2"));
     await Promise.all(stores.map((one) => one.close()));
+  });
+});
+
+test("a candle whose transaction ends while confirming is saved is not taken as confirmed", async () => {
+  await withDatabase(async ({ url }) => {
+    const [store, other] = [await openStore({ url }), new Database({ url })];
+    const at = (index: number): number => T0 + index * MINUTE;
+    await store.write([candleAt(0, "1", "stream", T0 + 1e9)], []);
+    let saving: Promise<number | undefined> | undefined;
+    await other.transaction(async (tx) => {
+      const [id] = await tx.run<{ id: number }>({ text: "select id from series" });
+      await tx.run({
+        text: `
+          insert into candles
+          select id, 3, candle_time($2), $3, 0, 2, 3, 1, 2, 1, 1, 1, 1 from series where id = $1`,
+        values: [id?.id, at(5), versionNumber("csv", T0 + 1e9)],
+      });
+      // As a loader does it, last before its commit.
+      await raise(tx, [{ seriesId: id?.id ?? 0, newest: at(5), unconfirmed: at(5) }]);
+      saving = store.saveConfirmed(series, at(0), at(10), [at(0)]);
+      await sleep(300);
+    });
+    assert.equal(await saving, at(5));
+    const { series: facts } = await store.facts();
+    assert.equal(facts[0]?.confirmedTo, at(5));
+    await Promise.all([store.close(), other.close()]);
+  });
+});
+
+test("what is confirmed already is passed by in one go, however long", async () => {
+  await withDatabase(async ({ url }) => {
+    const store = await openStore({ url });
+    const candles = Array.from({ length: 25_000 }, (_, index) =>
+      candleAt(index, "1", index === 24_000 ? "stream" : "archive-daily", T0 + 3e9),
+    );
+    await store.write([candleAt(0, "1", "stream", T0 + 1e9)], []);
+    await store.write(candles, []);
+    const end = T0 + 25_000 * MINUTE;
+    const left = T0 + 24_000 * MINUTE;
+    assert.equal(await store.saveConfirmed(series, T0, end, []), left);
+    assert.equal(await store.saveConfirmed(series, T0, end, []), undefined);
+    assert.equal(await store.saveConfirmed(series, left, end, [left]), end);
+    await store.close();
   });
 });
 

@@ -6,6 +6,7 @@ import type { CandleChange, CandleChanges } from "../src/core/ports.ts";
 import type { Series } from "../src/core/series.ts";
 import { ChangeFeed } from "../src/store/changes.ts";
 import { REAL_PACING } from "../src/store/contention.ts";
+import type { Statement } from "../src/store/database.ts";
 import { Database, openStore, type Store } from "../src/store/index.ts";
 import { candleAt, freshSeries } from "./conformance/store-suite.ts";
 import { createTestDatabase, sharedServer, type TestDatabase } from "./support/postgres.ts";
@@ -313,6 +314,53 @@ describe("changes of candles", () => {
     const end = await reader.lastChangeId();
     await store.write(rows(series, 3, 1), []);
     assert.deepEqual((await take(reader, 1, end)).map(keyOf), [`${series.symbol}@3 stored`]);
+  });
+
+  test("what is forgotten while a page is read is not passed over in silence", async () => {
+    const series = freshSeries();
+    const start = await reader.lastChangeId();
+    await store.write(rows(series, 0, 1), []);
+    await store.write(rows(series, 1, 1), []);
+    await admin.run({
+      text: "update candle_changes set logged_at = logged_at - interval '8 days'",
+    });
+    await store.write(rows(series, 2, 1), []);
+    // Between finding out how far the log reaches and reading it.
+    const pruning = new Proxy(admin, {
+      get: (target, key) =>
+        key === "run"
+          ? async (statement: Statement) => {
+              if (statement.name === "changes-entries") {
+                await admin.run({ text: "select prune_candle_changes()" });
+              }
+              return target.run(statement);
+            }
+          : Reflect.get(target, key, target),
+    });
+    const feed = new ChangeFeed(pruning, REAL_PACING, true);
+    await assert.rejects(take(feed, 1, start), { code: "E_DB_CHANGES_GONE" });
+  });
+
+  test("a log that grew for long is forgotten to its end, however many rows that are", async () => {
+    await admin.run({
+      text: "update candle_changes set logged_at = logged_at - interval '8 days'",
+    });
+    await admin.run({
+      text: `
+        insert into candle_changes (logged_at, entry_count, series_ids, open_ms)
+        select clock_timestamp() - interval '8 days', 0, '{}', '{}' from generate_series(1, 110000)`,
+    });
+    const fresh = await openStore({ url: database.url });
+    await fresh.write(rows(freshSeries(), 0, 1), []);
+    for (let tries = 0; ; tries += 1) {
+      const [left] = await admin.run<{ count: number }>({
+        text: "select count(*) as count from candle_changes where logged_at < clock_timestamp() - interval '7 days'",
+      });
+      if (left?.count === 1) break;
+      assert.ok(tries < 100, `${left?.count} are left`);
+      await sleep(50);
+    }
+    await fresh.close();
   });
 
   test("a writer without the right to delete prunes all the same", async () => {

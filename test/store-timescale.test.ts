@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test as nodeTest } from "node:test";
+import type { VersionedCandle } from "../src/core/finality.ts";
+import type { CandleChange, ImportedFile } from "../src/core/ports.ts";
 import { Database } from "../src/store/database.ts";
 import {
   migrate,
@@ -104,6 +106,85 @@ describe("TimescaleDB", () => {
     assert.deepEqual(revision?.replaced, old[5]);
     await compress();
     assert.equal(await store.count(series), 3_001);
+  });
+
+  test("files are loaded in bulk into chunks that are compressed: where nothing is, beside and over what is", async () => {
+    const series = freshSeries("1h");
+    const at = (n: number): number => T0 + n * HOUR_MS;
+    const rows = (from: number, to: number, source: "csv" | "archive-daily", volume: string) =>
+      Array.from({ length: to - from }, (_, n) =>
+        candleAt(series, at(from + n), source, { volume }),
+      );
+    await store.write(rows(0, 2_000, "archive-daily", "1"), []);
+    assert.ok((await compress()) >= 1);
+    const file: ImportedFile = {
+      ...{ file: `/${series.symbol}.csv`, fingerprint: "1", settings: "{}", layout: "test" },
+      ...{ series, isFinished: false, progress: "{}" },
+      counts: {
+        ...{ row: 0, stored: 0, revised: 0, identical: 0 },
+        ...{ superseded: 0, refused: 0, heldBack: 0 },
+      },
+    };
+    const load = async (candles: VersionedCandle[]) => {
+      const { counts } = await store.loadPart({ candles, gaps: [], file });
+      return [counts.stored, counts.revised, counts.identical, counts.superseded];
+    };
+    const start = await store.lastChangeId();
+    // Straight into the table, the chunks of which are compressed; then by way of the staging table.
+    assert.deepEqual(await load(rows(2_000, 2_100, "csv", "3")), [100, 0, 0, 0]);
+    assert.deepEqual(await load(rows(2_000, 2_100, "csv", "3")), [0, 0, 100, 0]);
+    await compress();
+    assert.deepEqual(await load(rows(1_990, 2_110, "csv", "4")), [10, 100, 0, 10]);
+    assert.deepEqual(await load(rows(1_995, 2_000, "archive-daily", "1")), [0, 0, 5, 0]);
+    assert.equal(await store.count(series), 2_110);
+    assert.equal((await store.revisions(series, ALWAYS, 1_000)).length, 100);
+    const changes: CandleChange[] = [];
+    const stop = new AbortController();
+    for await (const page of store.follow(stop.signal, start)) {
+      changes.push(...page);
+      if (changes.length >= 2) stop.abort();
+    }
+    assert.deepEqual(
+      changes.map((change) => change.kind === "stretch" && change.range),
+      [
+        { from: at(2_000), to: at(2_099) + 1 },
+        { from: at(1_990), to: at(2_109) + 1 },
+      ],
+    );
+    const { series: facts } = await store.facts();
+    const fact = facts.find((one) => one.series.symbol === series.symbol);
+    assert.deepEqual([fact?.confirmedTo, fact?.newestOpenTime], [at(2_000), at(2_109)]);
+  });
+
+  test("two loaders of the same candles in a compressed chunk at once store each once", async () => {
+    const series = freshSeries("1h");
+    await store.write([candleAt(series, T0)], []);
+    await compress();
+    const others = await Promise.all([1, 2, 3].map(() => openStore({ url: database.url })));
+    const done = await Promise.all(
+      others.map((one, index) =>
+        one.loadPart({
+          candles: Array.from({ length: 800 }, (_, n) =>
+            candleAt(series, T0 + (n + 1) * HOUR_MS, "csv", { volume: `${index + 1}` }),
+          ),
+          gaps: [],
+          file: {
+            ...{ file: `/${series.symbol}-${index}.csv`, fingerprint: "1", settings: "{}" },
+            ...{ layout: "test", series, isFinished: true, progress: "{}" },
+            counts: {
+              ...{ row: 0, stored: 0, revised: 0, identical: 0 },
+              ...{ superseded: 0, refused: 0, heldBack: 0 },
+            },
+          },
+        }),
+      ),
+    );
+    assert.equal(
+      done.reduce((sum, { counts }) => sum + counts.stored, 0),
+      800,
+    );
+    assert.equal(await store.count(series), 801);
+    await Promise.all(others.map((one) => one.close()));
   });
 
   test("more rows than the extension would decompress by itself are corrected in one write", async () => {

@@ -10,12 +10,7 @@ import { EXPORT_FORMATS, type ExportFormat } from "../csv/export/encode.ts";
 import { type ExportRequest, exportSeries } from "../csv/export/export.ts";
 import { partitionPath, writeWhole } from "../csv/export/files.ts";
 import type { Store } from "../store/index.ts";
-import {
-  configOfExisting,
-  type ExitStatus,
-  stopSignal,
-  withDatabaseFlags,
-} from "./command.ts";
+import { configOfExisting, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
 import { duration, type Output, printable } from "./output.ts";
 import { grouped, ProgressLine } from "./progress.ts";
 import { parseTime } from "./time-argument.ts";

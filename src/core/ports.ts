@@ -152,10 +152,17 @@ export interface ConfirmStore {
   /** Open times of stored candles that came by CSV, a young REST answer or the stream, ascending, at most `limit`. */
   unconfirmed(series: Series, range: TimeRange, limit: number): Promise<readonly number[]>;
   /**
-   * Every stored candle of the series that opens before `confirmedTo` is confirmed, as `from` was said before; nothing
-   * happens when older candles that are to be confirmed have been written meanwhile.
+   * Every stored candle of the series that opens before `confirmedTo` is confirmed, as `from` was said before. A candle to
+   * be confirmed that was not asked for stops it there, also one whose transaction ends only now.
+   * @param asked open times that were asked for, whatever the answer
+   * @returns how far it is confirmed now; `undefined` when older candles to be confirmed have been written meanwhile
    */
-  saveConfirmed(series: Series, from: number, confirmedTo: number): Promise<void>;
+  saveConfirmed(
+    series: Series,
+    from: number,
+    confirmedTo: number,
+    asked: readonly number[],
+  ): Promise<number | undefined>;
 }
 
 /** What is stored and what is not, by the calendar. */

@@ -8,9 +8,17 @@ export interface Series {
   readonly timeframe: Timeframe;
 }
 
+/** Keys that were made: a live candle is looked up by its series half a dozen times. */
+const keys = new WeakMap<Series, string>();
+
 /** Text that identifies a series: `binance:BTCUSDT:1m`. Equal series have equal keys, different ones different keys. */
 export function seriesKey(series: Series): string {
-  return `${series.exchange}:${series.symbol}:${series.timeframe}`;
+  let key = keys.get(series);
+  if (key === undefined) {
+    key = `${series.exchange}:${series.symbol}:${series.timeframe}`;
+    keys.set(series, key);
+  }
+  return key;
 }
 
 /** How a series is shown to people: `BTCUSDT 1m`. */

@@ -44,7 +44,8 @@ export class FileFault extends Error {
   override readonly name = "FileFault";
 }
 
-const PIECE_BYTES = 2 ** 18;
+/** Small: between two pieces the database's connection gets its turn, so that reading and storing overlap. */
+const PIECE_BYTES = 2 ** 16;
 const HEAD_BYTES = 4_096;
 const FOREIGN: readonly (readonly [magic: string, what: string])[] = [
   ["\xfd7zXZ", "packed by xz; unpack it first"],

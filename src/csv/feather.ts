@@ -1,4 +1,5 @@
 import { zstdDecompressSync } from "node:zlib";
+import type { Vector } from "apache-arrow";
 import { messageOf } from "../core/errors.ts";
 import { FileFault } from "./bytes.ts";
 import type { LineBlock, Start } from "./line-blocks.ts";
@@ -11,6 +12,8 @@ import { expandExponent } from "./numbers.ts";
 const MAX_FEATHER_BYTES = 2 ** 29;
 const MAX_BUFFER_BYTES = 2 ** 29;
 const BLOCK_ROWS = 5_000;
+/** Arrow's number of the type whose values are bits. */
+const BOOL = 6;
 
 /** The table of a feather file: names of its columns and its rows as lines of comma-separated cells. */
 export interface FeatherTable {
@@ -43,8 +46,11 @@ export async function readFeather(
     const header = table.schema.fields.map(({ name }) => name);
     const columns = header.map((name) => {
       const column = table.getChild(name);
-      const isTime = arrow.DataType.isTimestamp(column?.type);
-      return (row: number): string => cellText(column?.get(row), isTime);
+      if (column === null || !holdsRows(column, table.numRows)) {
+        throw new FileFault(`the feather file is damaged: column ${name} has too few values`);
+      }
+      const isTime = arrow.DataType.isTimestamp(column.type);
+      return (row: number): string => cellAt(column, row, isTime);
     });
     return {
       header,
@@ -52,7 +58,30 @@ export async function readFeather(
       line: (row) => columns.map((cell) => cell(row)).join(","),
     };
   } catch (error) {
+    if (error instanceof FileFault) throw error;
     throw new FileFault(`the feather file is damaged or of another kind (${messageOf(error)})`);
+  }
+}
+
+/** True when a column has the values that the file says it has: the number of rows alone costs a damaged file nothing. */
+function holdsRows({ data, length }: Vector, rowCount: number): boolean {
+  const isWhole = data.every(({ type, values, valueOffsets, length }) => {
+    const offsets: ArrayLike<unknown> | undefined = valueOffsets;
+    const held: ArrayLike<unknown> | undefined = values;
+    const perValue = type.typeId === BOOL ? 8 : 1;
+    return (
+      length <= (offsets === undefined ? (held?.length ?? 0) * perValue : offsets.length - 1)
+    );
+  });
+  return isWhole && length === rowCount;
+}
+
+/** What a value cannot be read of is a cell that no reader takes. */
+function cellAt(column: Vector, row: number, isTime: boolean): string {
+  try {
+    return cellText(column.get(row), isTime);
+  } catch {
+    return "unreadable";
   }
 }
 

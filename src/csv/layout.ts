@@ -47,6 +47,8 @@ export interface LayoutMatch {
   readonly timeframe?: Timeframe;
   /** Cells that hold a symbol; checked row by row. */
   readonly symbolColumn?: number;
+  /** Cells that hold a timeframe; checked row by row. */
+  readonly timeframeColumn?: number;
   /** True when candles off the grid are this layout's real data. */
   readonly hasOddCandles?: boolean;
   /** Open time from which on the file says nothing by its name: what it holds was closed when it was made. */

@@ -46,6 +46,14 @@ test("lines come out the same however the bytes are cut, with LF and with CR LF"
   );
 });
 
+test("files of a few bytes are read", async () => {
+  const read = (text: string): Promise<[number, string | undefined][]> =>
+    all(lineBlocks(cut(Buffer.from(text), 9), START));
+  assert.deepEqual(await read("a\n"), numbered(["a"]));
+  assert.deepEqual(await read("a"), numbered(["a"]));
+  assert.deepEqual(await read("\n\n"), numbered(["", ""]));
+});
+
 test("a file whose lines end with CR alone is read", async () => {
   const found = await all(lineBlocks(cut(Buffer.from("a,b\r1,2\r3,4\r"), 100), START));
   assert.deepEqual(found, numbered(["a,b", "1,2", "3,4"]));

@@ -81,9 +81,11 @@ class LineCutter {
     const bytes = this.#rest;
     if (bytes.length === 0 && !this.#isDropping) return undefined;
     this.#rest = Buffer.alloc(0);
-    const body =
-      this.#breakByte === undefined && bytes.at(-1) === CR ? bytes.subarray(0, -1) : bytes;
-    return this.#block(body, bytes.length, false);
+    // A file of three bytes or less comes here with its line ends.
+    const last = bytes.at(-1);
+    const isEnded = last === LF || (last === CR && this.#breakByte === undefined);
+    if (last === LF) this.#breakByte ??= LF;
+    return this.#block(isEnded ? bytes.subarray(0, -1) : bytes, bytes.length, isEnded);
   }
 
   /** Of a line without end in sight, only that it is too long is kept. */

@@ -3,7 +3,7 @@ import type { Series } from "../core/series.ts";
 import { isAligned, nextOpenTime, TIMEFRAMES, type Timeframe } from "../core/timeframe.ts";
 import type { Columns, Field, LayoutMatch, Sample } from "./layout.ts";
 import { LAYOUTS } from "./layouts/index.ts";
-import { namedSeries } from "./names.ts";
+import { namedSeries, timeframeOf } from "./names.ts";
 import { readTime, type TimeUnit } from "./times.ts";
 
 /** What the command says about files whose names and content do not. */
@@ -28,6 +28,7 @@ export interface RowPlan {
   readonly units: readonly TimeUnit[];
   readonly zoneMs: number;
   readonly symbolColumn?: number;
+  readonly timeframeColumn?: number;
   readonly hasOddCandles: boolean;
   readonly hasDecimalComma: boolean;
   readonly wholeUntil?: number;
@@ -62,6 +63,13 @@ export function planRows(sample: Sample, hints: ImportHints): RowPlan | FileRefu
   if (match.columns.volume === undefined && match.columns.quoteVolume === undefined) {
     return refuse("it has no volume: a candle without one cannot be told from one without trades");
   }
+  if (sample.rows.length === 0) return refuse("it holds no rows");
+  const hasDecimalComma = decimalComma(sample, match.columns);
+  if (hasDecimalComma === undefined) {
+    return refuse(
+      "the commas in its numbers may be decimal commas or stand between thousands, and no number tells which; write it anew with decimal points",
+    );
+  }
   const times = timesOf(sample, match, hints);
   if ("refusal" in times) return times;
   const series = seriesOf(match, hints, times.openTimes);
@@ -74,8 +82,9 @@ export function planRows(sample: Sample, hints: ImportHints): RowPlan | FileRefu
     units: times.units,
     zoneMs: times.zoneMs,
     ...(match.symbolColumn === undefined ? {} : { symbolColumn: match.symbolColumn }),
+    ...(match.timeframeColumn === undefined ? {} : { timeframeColumn: match.timeframeColumn }),
     hasOddCandles: match.hasOddCandles ?? false,
-    hasDecimalComma: hasDecimalComma(sample, match.columns),
+    hasDecimalComma,
     ...(match.wholeUntil === undefined ? {} : { wholeUntil: match.wholeUntil }),
     ...(match.symbol === undefined ? {} : { ownSymbol: match.symbol }),
     notes: series.notes,
@@ -124,7 +133,7 @@ interface Times {
 function timesOf(sample: Sample, match: LayoutMatch, hints: ImportHints): Times | FileRefusal {
   const at = match.columns.openTime ?? 0;
   const zoneMs = hints.zoneMs ?? match.zoneMs;
-  const read = sample.rows.flatMap((cells) => readTime(cells[at] ?? "", zoneMs) ?? []);
+  const read = rowsOf(sample, match, hints).flatMap((cells) => readTime(cells[at] ?? "", zoneMs) ?? []);
   const [first] = read;
   if (first === undefined) {
     const shown = JSON.stringify((sample.rows[0]?.[at] ?? "").slice(0, 40));
@@ -144,6 +153,18 @@ function timesOf(sample: Sample, match: LayoutMatch, hints: ImportHints): Times 
     zoneMs: zoneMs ?? 0,
     openTimes: read.map(({ time }) => time),
   };
+}
+
+/** Rows of the sample whose own column says the timeframe that is read, so that others do not count for the spacing. */
+function rowsOf(
+  { rows }: Sample,
+  { timeframe, timeframeColumn }: LayoutMatch,
+  hints: ImportHints,
+): Sample["rows"] {
+  if (timeframeColumn === undefined) return rows;
+  const wanted = hints.timeframe ?? timeframe;
+  const meant = rows.filter((cells) => timeframeOf(cells[timeframeColumn] ?? "") === wanted);
+  return meant.length === 0 ? rows : meant;
 }
 
 function unitText(unit: TimeUnit): string {
@@ -222,14 +243,24 @@ function neighbours(openTimes: readonly number[]): (readonly [number, number])[]
   return sorted.slice(1).map((time, index) => [sorted[index] ?? 0, time] as const);
 }
 
-function hasDecimalComma({ rows }: Sample, { open, close }: Columns): boolean {
-  const cells = rows.flatMap((row) => [row[open ?? -1], row[close ?? -1]]);
-  const told = cells.filter((cell) => cell !== undefined && cell !== "");
-  return (
-    told.length > 0 &&
-    told.every((cell) => /^\d+(?:,\d+)?$/.test(cell ?? "")) &&
-    told.some((cell) => cell?.includes(","))
-  );
+const DECIMAL_FIELDS = ["open", "high", "low", "close", "volume", "quoteVolume"] as const;
+
+/**
+ * True when prices have decimal commas. `"61,234"` alone may be either: one number at least has to show that its comma is
+ * not between thousands, and none may have a point.
+ * @returns `undefined` when that cannot be told
+ */
+function decimalComma({ rows }: Sample, columns: Columns): boolean | undefined {
+  const cells = (fields: readonly Field[]): string[] =>
+    rows.flatMap((row) => fields.flatMap((field) => row[columns[field] ?? -1] || []));
+  const prices = cells(["open", "close"]);
+  const areGrouped = prices.length > 0 && prices.every((cell) => /^\d+(?:,\d+)?$/.test(cell));
+  if (!areGrouped || !prices.some((cell) => cell.includes(","))) return false;
+  const all = cells(DECIMAL_FIELDS);
+  const isDecimal = (cell: string): boolean =>
+    /^\d+,\d+$/.test(cell) && !/^[1-9]\d{0,2},\d{3}$/.test(cell);
+  if (prices.some(isDecimal)) return true;
+  return all.some(isDecimal) && !all.some((cell) => cell.includes(".")) ? true : undefined;
 }
 
 function refuse(refusal: string): FileRefusal {

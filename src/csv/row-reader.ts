@@ -4,7 +4,7 @@ import type { Source } from "../core/finality.ts";
 import { closeTimeOf, isAligned, nominalMs } from "../core/timeframe.ts";
 import { validateCandle } from "../core/validate.ts";
 import type { Columns, Field } from "./layout.ts";
-import { symbolOf } from "./names.ts";
+import { symbolOf, timeframeOf } from "./names.ts";
 import { isAbsent, plainCount, plainDecimal } from "./numbers.ts";
 import type { RowPlan } from "./plan.ts";
 import { readTime, type TimeUnit } from "./times.ts";
@@ -43,9 +43,12 @@ export class RowReader {
   constructor(plan: RowPlan, now: number) {
     this.#plan = plan;
     this.#now = now;
-    this.#width = 1 + Math.max(...Object.values(plan.columns), plan.symbolColumn ?? 0);
+    const { symbolColumn, timeframeColumn } = plan;
+    const named = [symbolColumn ?? 0, timeframeColumn ?? 0];
+    this.#width = 1 + Math.max(...Object.values(plan.columns), ...named);
     const { source, places } = plainPattern(plan.columns, this.#width, plan.delimiter);
-    const isPlain = plan.units[0] === "ms" && plan.symbolColumn === undefined;
+    const isOneSeries = symbolColumn === undefined && timeframeColumn === undefined;
+    const isPlain = plan.units[0] === "ms" && isOneSeries;
     this.#pattern = isPlain && !plan.hasDecimalComma ? new RegExp(source) : undefined;
     this.#places = places;
     this.#plainSource = FIELDS.every(
@@ -101,13 +104,12 @@ export class RowReader {
     if (cells.length < this.#optionalWidth(cells)) {
       return { code: "columns", detail: `it has ${cells.length} columns, not ${this.#width}` };
     }
-    const { columns, series, symbolColumn } = this.#plan;
-    if (symbolColumn !== undefined && symbolOf(cells[symbolColumn] ?? "") !== series.symbol) {
-      return refused("symbol", `its symbol is ${shown(cells[symbolColumn])}, not ${series.symbol}`);
-    }
+    const { columns } = this.#plan;
+    const other = this.#otherSeries(cells);
+    if (other !== undefined) return other;
     const openTime = this.#time(cells[columns.openTime ?? 0] ?? "");
     if (typeof openTime !== "number") return openTime;
-    const regular = closeTimeOf(series.timeframe, openTime);
+    const regular = closeTimeOf(this.#plan.series.timeframe, openTime);
     const closeTime = this.#closeTime(cells, openTime, regular);
     if (typeof closeTime !== "number") return closeTime;
     this.#problem = undefined;
@@ -132,6 +134,19 @@ export class RowReader {
       if (rejection !== undefined) return rejection;
     }
     return { candle, source };
+  }
+
+  /** A row of another series than the file's, where cells say so. */
+  #otherSeries(cells: readonly string[]): RowRefusal | undefined {
+    const { symbolColumn, timeframeColumn, series } = this.#plan;
+    const { symbol, timeframe } = series;
+    if (symbolColumn !== undefined && symbolOf(cells[symbolColumn] ?? "") !== symbol) {
+      return refused("symbol", `its symbol is ${shown(cells[symbolColumn])}, not ${symbol}`);
+    }
+    if (timeframeColumn === undefined) return undefined;
+    const cell = cells[timeframeColumn];
+    if (timeframeOf((cell ?? "").trim()) === timeframe) return undefined;
+    return refused("timeframe", `its timeframe is ${shown(cell)}, not ${timeframe}`);
   }
 
   /** Fewer cells than columns are a row that was cut off, unless only what may be absent is missing. */

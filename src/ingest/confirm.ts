@@ -41,7 +41,7 @@ export function isConfirmationDue(
  * Reads one page of candles again that came by the stream, a young REST answer or CSV, and have settled. What differs is
  * stored as a newer version; the old one is kept as a revision.
  * @param from every stored candle before this is confirmed
- * @returns the new such instant
+ * @returns the new such instant; `undefined` when older candles to be confirmed were written meanwhile
  * @throws {BlackTradeError} E_SOURCE_*, E_DB_*
  */
 export async function confirmPage(
@@ -49,7 +49,7 @@ export async function confirmPage(
   series: Series,
   from: number,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<number | undefined> {
   const { timeframe } = series;
   const end = openTimeAt(timeframe, exchangeNow() - SETTLE_MS);
   const openTimes = await store.unconfirmed(series, { from, to: end }, PAGE_CANDLES);
@@ -74,12 +74,7 @@ export async function confirmPage(
     }
     await writer.flushed(signal);
     confirmedTo = openTimes.length === PAGE_CANDLES || to < cellOf(timeframe, last).to ? to : end;
-    // What was written while the page was on its way was not asked for.
-    const known = new Set(openTimes);
-    const behind = await store.unconfirmed(series, { from, to: confirmedTo }, PAGE_CANDLES + 1);
-    confirmedTo = Math.min(confirmedTo, ...behind.filter((openTime) => !known.has(openTime)));
     record({ kind: "confirmed", series, candleCount: openTimes.length, absentCount: wanted.size });
   }
-  await store.saveConfirmed(series, from, confirmedTo);
-  return confirmedTo;
+  return store.saveConfirmed(series, from, confirmedTo, openTimes);
 }

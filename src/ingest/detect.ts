@@ -23,8 +23,9 @@ export async function detectGaps(
   now: number,
 ): Promise<Detected> {
   if (isEmptyRange(range)) return { unknown: [], ledger: [] };
-  const holes = await store.holes(series, range);
+  // In this order: what is filled in between is still known as a gap, and the ledger takes no entry twice.
   const ledger = await store.gaps(series);
+  const holes = await store.holes(series, range);
   const known = ledger.map((gap) => gap.range);
   const unknown = holes
     .flatMap((hole) => subtractRanges(hole, known))

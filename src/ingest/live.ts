@@ -330,10 +330,11 @@ export class Live {
       if (this.#now() < (this.#notConfirmedBefore.get(key) ?? 0)) continue;
       const options = { ...this.#options, intake: this.#intake, exchangeNow: () => this.#now() };
       try {
-        let at = from;
+        let at: number | undefined = from;
         for (let page = 0; page < CONFIRM_PAGES; page += 1) {
           at = await confirmPage(options, series, at, signal);
-          if (this.#now() < heldUntil() || !isConfirmationDue(series, at, this.#now())) break;
+          if (at === undefined || this.#now() < heldUntil()) break;
+          if (!isConfirmationDue(series, at, this.#now())) break;
         }
       } catch (error) {
         // What the exchange refuses for one series must not keep the others waiting.

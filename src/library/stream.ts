@@ -1,3 +1,4 @@
+import type { VersionedCandle } from "../core/finality.ts";
 import type { CandleChange } from "../core/ports.ts";
 import type { Series } from "../core/series.ts";
 import type { Timeframe } from "../core/timeframe.ts";
@@ -22,7 +23,10 @@ export interface StreamOptions {
 
 /** A closed candle that was stored or replaced. */
 export interface StreamedCandle extends StoredCandle {
-  /** Place in the stream, for `afterId`. Candles that were loaded in bulk share one. */
+  /**
+   * Place in the stream, for `afterId`. Candles that were loaded in bulk share one, which begins them again, but for the last
+   * of them: nothing is lost wherever a reader stopped.
+   */
   readonly id: number;
   /** `revised` = it took the place of another version. */
   readonly outcome: "stored" | "revised";
@@ -72,10 +76,15 @@ async function* candlesOf(
     yield { ...storedCandle(change.candle), id, outcome: change.outcome };
     return;
   }
+  let held: VersionedCandle | undefined;
   for await (const page of store.scan(change.series, change.range)) {
     for (const candle of page) {
       if (signal.aborted) return;
-      yield { ...storedCandle(candle), id, outcome: "stored" };
+      if (held !== undefined) yield { ...storedCandle(held), id: id - 1, outcome: "stored" };
+      held = candle;
     }
   }
+  if (held === undefined || signal.aborted) return;
+  // The last one only: whoever stopped before it gets the whole stretch again.
+  yield { ...storedCandle(held), id, outcome: "stored" };
 }

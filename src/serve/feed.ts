@@ -108,6 +108,7 @@ export class LiveFeed implements Feed {
       try {
         // A number of its own: what is committed while a connection is made anew is not lost.
         lastId ??= await changes.lastChangeId();
+        if (signal.aborted) return;
         this.#lastId = lastId;
         this.#started.resolve(lastId);
         for await (const batch of changes.follow(signal, lastId)) {

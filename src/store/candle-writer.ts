@@ -82,28 +82,27 @@ const CLASSIFY = `
   join candles stored
     on stored.series_id = offered.series_id and stored.open_time = candle_time(offered.open_ms)`;
 
-/**
- * What a batch implies for its series, in one statement: watermark, newest candle, and how long after its close the
- * newest candle that came live was stored. None of these ever goes back. A candle that is still to be confirmed takes
- * back what was said of confirmation behind it, so that old candles of a file are read again, too.
- */
-const RAISE = `
-  insert into ingestion_status as known (
-    series_id, next_open_time, newest_open_time, latency_ms, confirmed_to
-  )
+/** What a batch implies for its series, as `excluded` rows. */
+const IMPLIED = `
   select
     series_id,
-    candle_time(next_ms),
-    candle_time(newest_ms),
+    candle_time(next_ms) as next_open_time,
+    candle_time(newest_ms) as newest_open_time,
     case when live_end_ms >= candle_epoch_ms(run.started_at) + run.exchange_offset_ms then
       least(greatest(candle_epoch_ms(clock_timestamp()) + run.exchange_offset_ms - live_end_ms, 0), 2147483647)
-    end,
-    candle_time(unconfirmed_ms)
+    end as latency_ms,
+    candle_time(unconfirmed_ms) as confirmed_to
   from unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
     as implied (series_id, next_ms, newest_ms, live_end_ms, unconfirmed_ms)
-  left join (select started_at, exchange_offset_ms from ingestion_runs order by id desc limit 1) run on true
-  order by series_id
-  on conflict (series_id) do update set
+  left join (select started_at, exchange_offset_ms from ingestion_runs order by id desc limit 1) run on true`;
+
+/**
+ * Watermark, newest candle, and how long after its close the newest candle that came live was stored. None of these ever
+ * goes back. A candle that is still to be confirmed takes back what was said of confirmation behind it, so that old
+ * candles of a file are read again, too.
+ */
+const RAISED = `
+  set
     next_open_time = greatest(known.next_open_time, excluded.next_open_time),
     newest_open_time = greatest(known.newest_open_time, excluded.newest_open_time),
     latency_ms = case
@@ -112,14 +111,36 @@ const RAISE = `
     end,
     confirmed_to = case when excluded.confirmed_to is null then known.confirmed_to
       else least(coalesce(known.confirmed_to, known.wanted_from), excluded.confirmed_to)
-    end
-  where
+    end`;
+const IS_RAISED = `(
     known.next_open_time is null and excluded.next_open_time is not null
     or excluded.next_open_time > known.next_open_time
     or known.newest_open_time is null and excluded.newest_open_time is not null
     or excluded.newest_open_time > known.newest_open_time
     or excluded.newest_open_time = known.newest_open_time and excluded.latency_ms is not null
-    or excluded.confirmed_to < coalesce(known.confirmed_to, 'infinity')`;
+    or excluded.confirmed_to < coalesce(known.confirmed_to, 'infinity')
+  )`;
+
+/** For series whose candles close one after the other, as live: every row is there, and every row is raised. */
+const RAISE_KNOWN = `
+  with excluded as materialized (${IMPLIED}),
+  raised as (
+    update ingestion_status as known ${RAISED}
+    from excluded
+    where known.series_id = excluded.series_id and ${IS_RAISED}
+    returning 1
+  )
+  select count(*) as count from raised`;
+
+/** For all others: adds rows, and leaves alone what need not be raised. Costs twice as much. */
+const RAISE = `
+  insert into ingestion_status as known (
+    series_id, next_open_time, newest_open_time, latency_ms, confirmed_to
+  )
+  select * from (${IMPLIED}) as implied
+  order by series_id
+  on conflict (series_id) do update ${RAISED}
+  where ${IS_RAISED}`;
 
 const OUTCOMES: Readonly<Record<string, WriteOutcome>> = {
   n: "stored",
@@ -207,16 +228,18 @@ interface Written {
   readonly rejections: Map<number, Rejection>;
 }
 
-/** Rows whose values are new in the table. */
+/** Rows whose values are new in the table, in the order of the key. */
 function changesOf(rivals: readonly Rivals[], { outcomes }: Written): LoggedCandle[] {
-  return rivals.flatMap((versions) =>
-    versions.flatMap(({ index, seriesId, offered }) => {
+  const changes: LoggedCandle[] = [];
+  for (const versions of rivals) {
+    for (const { index, seriesId, offered } of versions) {
       const outcome = outcomes[index];
-      if (outcome !== "stored" && outcome !== "revised") return [];
-      const { openTime } = offered.candle;
-      return [{ seriesId, openTime, isRevised: outcome === "revised" }];
-    }),
-  );
+      if (outcome !== "stored" && outcome !== "revised") continue;
+      const isRevised = outcome === "revised";
+      changes.push({ seriesId, openTime: offered.candle.openTime, isRevised });
+    }
+  }
+  return changes;
 }
 
 async function writeAll(tx: Executor, rivals: readonly Rivals[], written: Written): Promise<void> {
@@ -380,17 +403,18 @@ function takeUnconfirmed(
 /** Raises the facts of series, in the transaction of the rows that imply them. */
 export async function raise(tx: Executor, implied: readonly Implied[]): Promise<void> {
   if (implied.length === 0) return;
-  await tx.run({
-    name: "raise-status",
-    text: RAISE,
-    values: [
-      numberArray(implied.map(({ seriesId }) => seriesId)),
-      nullableNumberArray(implied.map(({ next }) => next)),
-      nullableNumberArray(implied.map(({ newest }) => newest)),
-      nullableNumberArray(implied.map(({ liveEnd }) => liveEnd)),
-      nullableNumberArray(implied.map(({ unconfirmed }) => unconfirmed)),
-    ],
-  });
+  const values = [
+    numberArray(implied.map(({ seriesId }) => seriesId)),
+    nullableNumberArray(implied.map(({ next }) => next)),
+    nullableNumberArray(implied.map(({ newest }) => newest)),
+    nullableNumberArray(implied.map(({ liveEnd }) => liveEnd)),
+    nullableNumberArray(implied.map(({ unconfirmed }) => unconfirmed)),
+  ];
+  const known = { name: "raise-known-status", text: RAISE_KNOWN, values };
+  const [raised] = await tx.run<{ count: number }>(known);
+  if (raised?.count !== implied.length) {
+    await tx.run({ name: "raise-status", text: RAISE, values });
+  }
 }
 
 function chunksOf<T>(items: readonly T[], size: number): (readonly T[])[] {

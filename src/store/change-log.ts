@@ -26,11 +26,18 @@ const MAX_SINGLE = 100;
 const MAX_ROW_ENTRIES = 5_000;
 const PRUNE_EVERY_MS = 3_600_000;
 
+/** One call forgets a bounded number of rows. */
+const PRUNE = "select prune_candle_changes()";
+const HAS_OLD_ROWS = `
+  select count(*) = 2 and bool_and(logged_at < clock_timestamp() - interval '7 days') as "hasOldRows"
+  from (select logged_at from candle_changes order by id limit 2) as first_rows`;
+
 const LOG = "select log_candle_changes($1::int[], $2::bigint[], $3::bigint[], $4::boolean[])";
 
 /**
  * Notes what a transaction did to candles; to be called last in it, so that nobody waits for its numbers for long.
  * Series with many changes are noted as a stretch.
+ * @param candles those of a series side by side
  */
 export async function logCandles(tx: Executor, candles: readonly LoggedCandle[]): Promise<void> {
   await logEntries(tx, entriesOf(candles));
@@ -56,21 +63,29 @@ export class ChangePruner {
   pruneSometimes(): void {
     if (performance.now() < this.#nextMs) return;
     this.#nextMs = performance.now() + PRUNE_EVERY_MS;
-    this.#database.run({ text: "select prune_candle_changes()" }).catch(() => undefined);
+    this.#prune().catch(() => undefined);
+  }
+
+  async #prune(): Promise<void> {
+    for (let hasOldRows = true; hasOldRows; ) {
+      await this.#database.run({ text: PRUNE });
+      const [found] = await this.#database.run<{ hasOldRows: boolean }>({ text: HAS_OLD_ROWS });
+      hasOldRows = found?.hasOldRows ?? false;
+    }
   }
 }
 
-function entriesOf(candles: readonly LoggedCandle[]): LogEntry[] {
-  if (candles.length <= MAX_SINGLE) return [...candles];
-  const bySeries = new Map<number, LoggedCandle[]>();
-  for (const candle of candles) {
-    const others = bySeries.get(candle.seriesId);
-    if (others === undefined) bySeries.set(candle.seriesId, [candle]);
-    else others.push(candle);
+function entriesOf(candles: readonly LoggedCandle[]): readonly LogEntry[] {
+  if (candles.length <= MAX_SINGLE) return candles;
+  const entries: LogEntry[] = [];
+  for (let from = 0, to = 0; from < candles.length; from = to) {
+    const seriesId = candles[from]?.seriesId;
+    while (candles[to]?.seriesId === seriesId && to < candles.length) to += 1;
+    const group = candles.slice(from, to);
+    if (group.length > MAX_SINGLE) entries.push(stretchOf(group));
+    else entries.push(...group);
   }
-  return [...bySeries.values()].flatMap((group): readonly LogEntry[] =>
-    group.length <= MAX_SINGLE ? group : [stretchOf(group)],
-  );
+  return entries;
 }
 
 function stretchOf(group: readonly LoggedCandle[]): LoggedStretch {

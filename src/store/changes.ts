@@ -46,7 +46,11 @@ const LIMITS = `
       where before < ${PAGE_ENTRIES}
     ) as "pageEnd"`;
 
+/** With what is kept as of the same instant: rows may have been forgotten since the limits were read. */
 const ENTRIES = `
+  select kept.oldest, found.*
+  from (select min(id) as oldest from candle_changes) as kept
+  left join lateral (
   select
     log.id, entry.position, s.exchange, s.symbol, s.timeframe, entry.open_ms as "openMs", entry.end_ms as "endMs",
     coalesce(entry.is_revised, false) as "isRevised", stored.*
@@ -59,7 +63,8 @@ const ENTRIES = `
     where series_id = entry.series_id and open_time = candle_time(entry.open_ms) and entry.end_ms is null
   ) as stored on true
   where log.id between $1 and $2 and (log.id > $1 or entry.position > $3)
-  order by log.id, entry.position`;
+  ) as found on true
+  order by id, position`;
 
 interface LimitsRow {
   readonly isReplica: boolean;
@@ -78,6 +83,13 @@ interface EntryRow extends Series, Omit<CandleRow, "openTime"> {
   /** Null for a stretch, and for a candle that was deleted by hand. */
   readonly openTime: number | null;
 }
+
+/** The one row of a page without entries. */
+interface NoEntryRow {
+  readonly id: null;
+}
+
+type FoundRow = { readonly oldest: number } & (EntryRow | NoEntryRow);
 
 interface Page {
   readonly changes: readonly CandleChange[];
@@ -149,12 +161,15 @@ export class ChangeFeed implements CandleChanges {
     const to = Math.min(known, limits.pageEnd ?? known);
     const isHeldBack = known < limits.newest && to === known;
     if (to < first) return { changes: [], lastId: afterId, isHeldBack };
-    const rows = await this.#database.run<EntryRow>({
+    const rows = await this.#database.run<FoundRow>({
       name: "changes-entries",
       text: ENTRIES,
       values: [first, to, isRowDone ? 0 : afterId % ENTRY_SPAN],
     });
-    return { changes: rows.flatMap(changeOf), lastId: endOf(to), isHeldBack };
+    const [{ oldest } = limits] = rows;
+    refuseGone(row, { ...limits, oldest });
+    const entries = rows.filter((found): found is FoundRow & EntryRow => found.id !== null);
+    return { changes: entries.flatMap(changeOf), lastId: endOf(to), isHeldBack };
   }
 
   async #limits(fromRow: number): Promise<LimitsRow> {

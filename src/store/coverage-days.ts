@@ -1,15 +1,13 @@
-import { versionNumber } from "../core/finality.ts";
 import type { Gap, GapReason } from "../core/gaps.ts";
 import type { CoverageDay, SeriesOverview } from "../core/ports.ts";
 import { intersectRanges, subtractRanges, type TimeRange } from "../core/range.ts";
 import { type Series, seriesKey } from "../core/series.ts";
 import { countOpenTimes } from "../core/timeframe.ts";
+import { CONFIRMED_FROM } from "./confirmation.ts";
 import type { Executor } from "./database.ts";
 import { numberArray } from "./sql-arrays.ts";
 
 const DAY_MS = 86_400_000;
-/** Version numbers from here on are of roads that need no confirmation. */
-const CONFIRMED_FROM = versionNumber("archive-monthly", 0);
 
 /** Each end is a look at one end of the index. */
 const OVERVIEW = `

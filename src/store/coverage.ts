@@ -1,7 +1,7 @@
-import { versionNumber } from "../core/finality.ts";
 import { mergeRanges, type TimeRange } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
 import { ceilOpenTime, cellOf, shiftOpenTime, type Timeframe } from "../core/timeframe.ts";
+import { CONFIRMED_FROM } from "./confirmation.ts";
 import type { Executor } from "./database.ts";
 import type { SeriesCatalog } from "./series-catalog.ts";
 
@@ -80,16 +80,6 @@ const ENDS = `
   from candles
   where series_id = $1 and open_time >= candle_time($2) and open_time < candle_time($3)`;
 
-/** Version numbers below this one are of roads that are read again by REST. */
-const CONFIRMED_FROM = versionNumber("archive-monthly", 0);
-
-const UNCONFIRMED = `
-  select candle_epoch_ms(open_time) as "openTime"
-  from candles
-  where series_id = $1 and open_time >= candle_time($2) and open_time < candle_time($3) and version < ${CONFIRMED_FROM}
-  order by open_time
-  limit $4`;
-
 const SHARE = `
   select
     count(*) as total,
@@ -103,12 +93,6 @@ function shortestStep(timeframe: Timeframe): number {
     ? 28 * 86_400_000
     : shiftOpenTime(timeframe, 0, 1) - cellOf(timeframe, 0).from;
 }
-
-/** Something to be confirmed that was written meanwhile has set it back: then what was read does not reach. */
-const SAVE_CONFIRMED = `
-  insert into ingestion_status as known (series_id, confirmed_to) values ($1, candle_time($2))
-  on conflict (series_id) do update set confirmed_to = excluded.confirmed_to
-  where known.confirmed_to is null or known.confirmed_to = candle_time($3)`;
 
 const FIRST = `
   select candle_epoch_ms(min(open_time)) as first from candles where series_id = $1`;
@@ -164,33 +148,6 @@ export class Coverage {
       { from: last, to },
     ];
     return mergeRanges(holes.filter((hole) => hole.from < hole.to));
-  }
-
-  /**
-   * Open times of stored candles that came by a road which is to be read again by REST (CSV, a young REST answer, the
-   * stream), ascending, at most `limit`.
-   * @throws {BlackTradeError} E_DB_*
-   */
-  async unconfirmed(series: Series, range: TimeRange, limit: number): Promise<number[]> {
-    const id = await this.#catalog.find(series);
-    if (id === undefined) return [];
-    const rows = await this.#executor.run<{ openTime: number }>({
-      name: "coverage-unconfirmed",
-      text: UNCONFIRMED,
-      values: [id, range.from, range.to, limit],
-      deadlineMs: SCAN_DEADLINE_MS,
-    });
-    return rows.map(({ openTime }) => openTime);
-  }
-
-  /** See {@link ConfirmStore.saveConfirmed}. @throws {BlackTradeError} E_DB_* */
-  async saveConfirmed(series: Series, from: number, confirmedTo: number): Promise<void> {
-    const [id] = await this.#catalog.register([series]);
-    await this.#executor.run({
-      name: "save-confirmed",
-      text: SAVE_CONFIRMED,
-      values: [id, confirmedTo, from],
-    });
   }
 
   /** See {@link CoverageStore.firstStored}. @throws {BlackTradeError} E_DB_* */

@@ -14,6 +14,7 @@ import { BulkLoader } from "./bulk-load.ts";
 import { CandleReader } from "./candle-reader.ts";
 import { CandleWriter } from "./candle-writer.ts";
 import { ChangeFeed } from "./changes.ts";
+import { Confirmation } from "./confirmation.ts";
 import { type Pacing, REAL_PACING } from "./contention.ts";
 import { Coverage } from "./coverage.ts";
 import { readCoverageDays, readOverview } from "./coverage-days.ts";
@@ -32,7 +33,12 @@ export { describeTarget, maskPasswords, parseDatabaseUrl } from "./connection-ur
 export { createDatabase } from "./create-database.ts";
 export { Database, type DatabaseOptions } from "./database.ts";
 export { type EmbeddedFacts, inspectEmbedded } from "./embedded/inspect.ts";
-export { EMBEDDED_DATABASE, type Embedded, type EmbeddedOptions, startEmbedded } from "./embedded.ts";
+export {
+  EMBEDDED_DATABASE,
+  type Embedded,
+  type EmbeddedOptions,
+  startEmbedded,
+} from "./embedded.ts";
 export { type DatabaseFacts, inspectDatabase } from "./inspect.ts";
 export { migrate, migrateDown, migrationStates } from "./migrate.ts";
 
@@ -58,7 +64,8 @@ export interface Store
     CandleQueries,
     CandleChanges,
     Pick<CandleReader, "count" | "scan" | "columns" | "extent">,
-    Pick<Coverage, "holes" | "firstStored" | "unconfirmed" | "saveConfirmed" | "share"> {
+    Pick<Confirmation, "unconfirmed" | "saveConfirmed">,
+    Pick<Coverage, "holes" | "firstStored" | "share"> {
   /** What the check at the start found. */
   readonly server: ServerReport;
   /** Refused candles, the last seen first. */
@@ -90,6 +97,7 @@ function assemble(database: Database, server: ServerReport, pacing: Pacing): Sto
   const loader = new BulkLoader(database, catalog, writer, pacing);
   const reader = new CandleReader(database, catalog);
   const coverage = new Coverage(database, catalog);
+  const confirmation = new Confirmation(database, catalog, pacing);
   const changes = new ChangeFeed(database, pacing, server.isPooled);
   const gaps = new GapLedger(database, catalog, pacing);
   const bans = new BanLedger(database);
@@ -126,8 +134,8 @@ function assemble(database: Database, server: ServerReport, pacing: Pacing): Sto
     overview: () => readOverview(database),
     coverageDays: (series, range) => readCoverageDays(database, series, range),
     holes: (series, range) => coverage.holes(series, range),
-    unconfirmed: (series, range, limit) => coverage.unconfirmed(series, range, limit),
-    saveConfirmed: (series, from, to) => coverage.saveConfirmed(series, from, to),
+    unconfirmed: (series, range, limit) => confirmation.unconfirmed(series, range, limit),
+    saveConfirmed: (series, from, to, asked) => confirmation.saveConfirmed(series, from, to, asked),
     firstStored: (series) => coverage.firstStored(series),
     share: (series, range) => coverage.share(series, range),
     series: () => catalog.list(),

@@ -23,6 +23,8 @@ export class SeriesCatalog {
 
   /** Numbers of series, index for index; series that are new are registered. @throws {BlackTradeError} E_DB_*, E_USAGE */
   async register(series: readonly Series[]): Promise<readonly number[]> {
+    const known = this.#known(series);
+    if (known !== undefined) return known;
     const unknown = this.#unknown(series);
     for (const one of unknown) refuseNul(one);
     if (unknown.length > 0) {
@@ -57,6 +59,17 @@ export class SeriesCatalog {
     });
     for (const row of rows) this.#ids.set(seriesKey(row), row.id);
     return rows.map(({ exchange, symbol, timeframe }) => ({ exchange, symbol, timeframe }));
+  }
+
+  /** Numbers of series that are all known, which is the usual case; else `undefined`. */
+  #known(series: readonly Series[]): number[] | undefined {
+    const ids: number[] = [];
+    for (const one of series) {
+      const id = this.#ids.get(seriesKey(one));
+      if (id === undefined) return undefined;
+      ids.push(id);
+    }
+    return ids;
   }
 
   #unknown(series: readonly Series[]): Series[] {

@@ -14,6 +14,7 @@ export function nullableNumberArray(values: readonly (number | undefined)[]): st
 }
 
 function element(value: number | string): string {
+  if (Number.isSafeInteger(value)) return `${value}`;
   const text = String(value);
   return PLAIN.test(text) ? text : `"${text.replace(/["\\]/g, "\\$&")}"`;
 }

@@ -5,7 +5,7 @@
 import pg from "pg";
 import { BanLedger } from "../../src/store/ban-ledger.ts";
 import { CandleWriter } from "../../src/store/candle-writer.ts";
-import { Coverage } from "../../src/store/coverage.ts";
+import { Confirmation } from "../../src/store/confirmation.ts";
 import { GapLedger } from "../../src/store/gap-ledger.ts";
 import { IngestionRuns } from "../../src/store/ingestion-runs.ts";
 
@@ -39,7 +39,7 @@ watch(CandleWriter.prototype, "write", "write");
 watch(GapLedger.prototype, "open", "gap-open");
 watch(GapLedger.prototype, "replace", "gap-replace");
 watch(BanLedger.prototype, "save", "ban-save");
-watch(Coverage.prototype, "saveConfirmed", "confirm-save");
+watch(Confirmation.prototype, "saveConfirmed", "confirm-save");
 watch(IngestionRuns.prototype, "begin", "run-begin");
 watch(IngestionRuns.prototype, "want", "run-want");
 watch(IngestionRuns.prototype, "report", "report");

@@ -204,7 +204,8 @@ export function describeStore(
         assert.equal(await confirmedTo(), undefined);
         await write(candleAt(series, at(11), "stream"));
         assert.equal(await confirmedTo(), at(11));
-        await store.saveConfirmed(series, at(11), at(20));
+        assert.equal(await store.saveConfirmed(series, at(11), at(20), []), at(11));
+        assert.equal(await store.saveConfirmed(series, at(11), at(20), [at(11)]), at(20));
         await write(candleAt(series, at(12), "archive-daily"), candleAt(series, at(25), "stream"));
         assert.equal(await confirmedTo(), at(20));
         // It is stored already, and better.
@@ -218,7 +219,7 @@ export function describeStore(
           at(11),
         ]);
         // What was read from 20 on does not speak of them.
-        await store.saveConfirmed(series, at(20), at(30));
+        assert.equal(await store.saveConfirmed(series, at(20), at(30), []), undefined);
         assert.equal(await confirmedTo(), at(3));
       });
     });

@@ -1,6 +1,7 @@
 import { systemClock } from "../../src/clock.ts";
 import { WeightBudget } from "../../src/core/budget.ts";
 import { BlackTradeError } from "../../src/core/errors.ts";
+import type { IngestEvent } from "../../src/core/events.ts";
 import { ExchangeTime } from "../../src/core/exchange-time.ts";
 import type { Series } from "../../src/core/series.ts";
 import { createBinanceRest, createBinanceStream } from "../../src/exchanges/binance/index.ts";
@@ -12,20 +13,23 @@ import { createBinanceRest, createBinanceStream } from "../../src/exchanges/bina
 const [kind, url = "", count = "3"] = process.argv.slice(2);
 const times = Number(count);
 const SERIES: Series = { exchange: "binance", symbol: "BTCUSDT", timeframe: "1m" };
+const reasons: string[] = [];
+const stop = new AbortController();
 const parts = {
   clock: systemClock,
   exchangeTime: new ExchangeTime(),
   random: () => 0,
-  record: () => undefined,
+  record: (event: IngestEvent): void => {
+    if (event.kind !== "disconnected" && event.kind !== "connectFailed") return;
+    reasons.push(event.reason);
+    if (reasons.length >= times) stop.abort();
+  },
 };
-const reasons: string[] = [];
 
 async function follow(): Promise<void> {
-  const stop = new AbortController();
   const stream = createBinanceStream({ ...parts, wsUrl: url, firstDelayMs: 10 });
-  for await (const batch of stream.stream([SERIES], stop.signal)) {
-    for (const event of batch) if (event.kind === "disconnected") reasons.push(event.reason);
-    if (reasons.length >= times) stop.abort();
+  for await (const _batch of stream.stream([SERIES], stop.signal)) {
+    // What became of the connections is recorded above.
   }
 }
 

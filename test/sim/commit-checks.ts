@@ -58,7 +58,7 @@ export class CommitChecks {
       case "want":
         return () => this.#wanted();
       case "saveConfirmed": {
-        const [series, confirmedTo] = [args[0] as Series, args.at(-1) as number];
+        const [series, , confirmedTo] = args as [Series, number, number];
         return () => this.#confirmed(series, confirmedTo);
       }
       default:

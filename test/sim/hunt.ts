@@ -33,7 +33,16 @@ export async function huntAll(mutants: readonly Mutant[], options: HuntOptions):
     }
   };
   await Promise.all(Array.from({ length: options.jobs }, hunter));
+  endHunts();
   return catches;
+}
+
+/** Workers with the sound program that nobody uses at the moment: each hunt needs one for a single run. */
+const idle: Worker[] = [];
+
+/** Ends what hunts have left running. */
+export function endHunts(): void {
+  for (const worker of idle.splice(0)) worker.stop();
 }
 
 /** Looks for one planted defect, seed by seed. */
@@ -42,7 +51,7 @@ export async function hunt(
   { from, budget }: Pick<HuntOptions, "from" | "budget">,
 ): Promise<Catch> {
   const worker = new Worker(name);
-  const sound = new Worker();
+  const sound = idle.pop() ?? new Worker();
   try {
     for (let seed = from; seed < from + budget; seed += 1) {
       const { outcome, setting } = await worker.run({ seed, kinds });
@@ -56,7 +65,7 @@ export async function hunt(
     return { mutant: name, seedCount: budget };
   } finally {
     worker.stop();
-    sound.stop();
+    idle.push(sound);
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
-import { hunt, mutantLine } from "./hunt.ts";
+import { after, describe, test } from "node:test";
+import { endHunts, hunt, mutantLine } from "./hunt.ts";
 import { MUTANTS, mutate } from "./mutants.ts";
 import { Worker } from "./pool.ts";
 import { shrink } from "./shrink.ts";
@@ -10,6 +10,7 @@ const BUDGET = 25;
 const FIRST_SEED = 1;
 
 describe("planted defects are seen", { concurrency: 2 }, () => {
+  after(endHunts);
   const catches: Awaited<ReturnType<typeof hunt>>[] = [];
   for (const mutant of MUTANTS) {
     test(mutant.name, async (t) => {

@@ -97,7 +97,7 @@ export class RestServer {
       return this.#refusal(429, -1003, "Too much request weight used", headers, until);
     }
     if (this.#plan.on("rest-403", now) !== undefined) {
-      const headers = { "content-type": "text/html" };
+      const headers = { ...this.#json(), "content-type": "text/html" };
       return {
         status: 403,
         headers,

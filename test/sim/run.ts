@@ -20,6 +20,7 @@ npm run sim -- --setting FILE
   --anchor   a plain collector in the same worlds, and what it loses
   --seed     one run, shrunk when it fails
   --faults   of that run: only these kinds, or exactly these faults as JSON
+  --more     draw it with more faults of these kinds, as mutants are
   --mutant   with this planted defect (test/sim/mutants.ts)
   --save     keep what it shrinks to in test/sim/regressions/NAME.json
   --setting  one run of a kept setting
@@ -36,6 +37,7 @@ const { values } = parseArgs({
     save: { type: "string" },
     setting: { type: "string" },
     mutant: { type: "string" },
+    more: { type: "string" },
     anchor: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
@@ -92,7 +94,9 @@ async function one(setting: Setting): Promise<void> {
       async (one) => (await worker.run({ setting: one })).outcome,
     );
     print(`${small.faults.length} of ${setting.faults.length} faults are needed:`);
-    print(`  npm run sim -- --seed ${setting.seed} --faults '${JSON.stringify(small.faults)}'`);
+    const more = values.more === undefined ? "" : ` --more ${values.more}`;
+    const faults = JSON.stringify(small.faults);
+    print(`  npm run sim -- --seed ${setting.seed}${more} --faults '${faults}'`);
     if (values.save !== undefined) {
       const file = new URL(`./regressions/${values.save}.json`, import.meta.url);
       const kept = { oracle: violation.oracle, detail: violation.detail, setting: small };
@@ -105,14 +109,18 @@ async function one(setting: Setting): Promise<void> {
 }
 
 function settingOf(seed: number, faults: string | undefined): Setting {
-  const drawn = drawSetting(seed);
+  const drawn = drawSetting(seed, kindsOf(values.more ?? ""));
   if (faults === undefined) return drawn;
   if (faults.trim().startsWith("[")) return { ...drawn, faults: JSON.parse(faults) as Fault[] };
-  const kinds = faults.split(",").map((kind) => kind.trim()) as FaultKind[];
-  const unknown = kinds.find((kind) => !ALL_KINDS.includes(kind));
-  if (unknown !== undefined)
-    throw new Error(`there is no fault ${unknown}; there are ${ALL_KINDS.join(", ")}`);
+  const kinds = kindsOf(faults);
   return { ...drawn, faults: drawn.faults.filter(({ kind }) => kinds.includes(kind)) };
+}
+
+function kindsOf(list: string): FaultKind[] {
+  const kinds = list.split(",").flatMap((kind) => kind.trim() || []) as FaultKind[];
+  const unknown = kinds.find((kind) => !ALL_KINDS.includes(kind));
+  if (unknown === undefined) return kinds;
+  throw new Error(`there is no fault ${unknown}; there are ${ALL_KINDS.join(", ")}`);
 }
 
 /** Other seeds for every commit, the same for one. */

@@ -68,6 +68,7 @@ export function drawSetting(seed: number, wanted: readonly FaultKind[] = []): Se
   const historyMs = hasSeconds ? 10 * MINUTE_MS : between(random, 5, 120) * MINUTE_MS;
   // More than a page of REST, and further back than live ingestion catches up with at once.
   const isLongHistory = !hasSeconds && randomFor(seed, "long history")() < 0.08;
+  const leastCapacity = hasSeconds || isLongHistory ? 2_000 : 0;
   const broken: Operation[] = [];
   if (random() < 0.08) broken.push("unconfirmed");
   if (random() < 0.08) broken.push("holes");
@@ -90,7 +91,8 @@ export function drawSetting(seed: number, wanted: readonly FaultKind[] = []): Se
       rotateJitterMs: maxAgeMs * 0.02,
       maxBufferedEvents: random() < 0.25 ? 3 : 200_000,
     },
-    capacity: isTight ? between(random, 3, 12) : 100_000,
+    // A page of a thousand candles has to find room: less than two pages is no setting that anybody has.
+    capacity: isTight ? Math.max(between(random, 3, 12), leastCapacity) : 100_000,
     broken,
     isResubscribing: random() > 0.06,
     faults: drawFaults(seed, faultyMs, wanted),

@@ -3,7 +3,7 @@ import type { Setting } from "./setting.ts";
 import type { Outcome } from "./world.ts";
 
 /** Runs that finding a smaller case may cost. */
-const MAX_RUNS = 80;
+const MAX_RUNS = 60;
 
 /**
  * Looks for the few faults that are needed: whole kinds go first, then single faults, then they become shorter.

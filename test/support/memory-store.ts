@@ -198,19 +198,30 @@ export class MemoryStore
   }
 
   unconfirmed(series: Series, range: TimeRange, limit: number): Promise<number[]> {
-    return this.#do("unconfirmed", () =>
-      this.rows(series)
-        .filter(({ source }) => AUTHORITY[source] < AUTHORITY["archive-monthly"])
-        .map(({ candle }) => candle.openTime)
-        .filter((openTime) => openTime >= range.from && openTime < range.to)
-        .slice(0, limit),
-    );
+    return this.#do("unconfirmed", () => this.#unconfirmed(series, range).slice(0, limit));
   }
 
-  saveConfirmed(series: Series, from: number, confirmedTo: number): Promise<void> {
+  #unconfirmed(series: Series, range: TimeRange): number[] {
+    return this.rows(series)
+      .filter(({ source }) => AUTHORITY[source] < AUTHORITY["archive-monthly"])
+      .map(({ candle }) => candle.openTime)
+      .filter((openTime) => openTime >= range.from && openTime < range.to);
+  }
+
+  saveConfirmed(
+    series: Series,
+    from: number,
+    confirmedTo: number,
+    asked: readonly number[],
+  ): Promise<number | undefined> {
     return this.#do("saveConfirmed", () => {
       const row = this.#statusOf(series);
-      if (row.confirmedTo === undefined || row.confirmedTo === from) row.confirmedTo = confirmedTo;
+      if (row.confirmedTo !== undefined && row.confirmedTo !== from) return undefined;
+      const notAsked = this.#unconfirmed(series, { from, to: confirmedTo }).filter(
+        (openTime) => !asked.includes(openTime),
+      );
+      row.confirmedTo = Math.min(confirmedTo, ...notAsked);
+      return row.confirmedTo;
     });
   }
 

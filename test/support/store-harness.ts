@@ -49,7 +49,7 @@ function ofMemory(store: MemoryStore): StoreUnderTest {
     holes: (series, range) => store.holes(series, range),
     firstStored: (series) => store.firstStored(series),
     unconfirmed: (series, range, limit) => store.unconfirmed(series, range, limit),
-    saveConfirmed: (series, from, to) => store.saveConfirmed(series, from, to),
+    saveConfirmed: (series, from, to, asked) => store.saveConfirmed(series, from, to, asked),
     rows: async (series) => store.rows(series),
     revisionsOf: async (series) => store.revisions(series),
     gapsOf: async (series) => store.gaps(series),

@@ -22,6 +22,7 @@ export const binanceArchive: Layout = {
   recognise(sample) {
     const isHeaded = isHeader(sample, HEADER);
     const isBare =
+      sample.kind === "text" &&
       sample.header === undefined &&
       sample.rows.length > 0 &&
       sample.rows.every((cells) => cells.length === 12 || cells.length === 11) &&

@@ -1,5 +1,5 @@
 import { type Columns, type Field, type Layout, plainNames } from "../layout.ts";
-import { namedSeries, symbolOf } from "../names.ts";
+import { namedSeries, symbolOf, timeframeOf } from "../names.ts";
 
 /** Names that leave no doubt. A name that could be two things is in none of the lists. */
 const NAMES: Readonly<Record<Field, readonly string[]>> = {
@@ -32,11 +32,15 @@ export const headed: Layout = {
     if (columns === undefined) return undefined;
     const symbolAt = names.findIndex((name) => ["symbol", "pair", "ticker"].includes(name));
     const symbol = symbolAt < 0 ? undefined : symbolOf(sample.rows[0]?.[symbolAt] ?? "");
+    const timeframeAt = names.findIndex((name) => ["timeframe", "interval"].includes(name));
+    const timeframe =
+      timeframeAt < 0 ? undefined : timeframeOf(sample.rows[0]?.[timeframeAt] ?? "");
     return {
       layout: "header",
       columns,
       ...namedSeries(sample.name),
       ...(symbol === undefined ? {} : { symbol, symbolColumn: symbolAt }),
+      ...(timeframe === undefined ? {} : { timeframe, timeframeColumn: timeframeAt }),
     };
   },
 };

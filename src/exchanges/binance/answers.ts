@@ -19,6 +19,14 @@ const CODE_INVALID_SYMBOL = -1121;
 /** Error bodies are short: no page of candles is parsed twice for a look at its code. */
 const MAX_ERROR_LENGTH = 4_096;
 
+/** A page of 1000 candles is shorter, and cannot do much harm. */
+const MAX_UNCOUNTED_LENGTH = 262_144;
+/** The deepest answer, that of all symbols, has 5 levels, and some 60,000 parts. */
+const MAX_DEPTH = 64;
+const MAX_PARTS = 500_000;
+const BRACKET = "[".charCodeAt(0);
+const BRACE = "{".charCodeAt(0);
+
 /** The exchange forbids requests for a while. */
 export interface Hold {
   readonly code: ErrorCode;
@@ -175,12 +183,29 @@ export function badAnswer(message: string): BlackTradeError {
   });
 }
 
+/** True for nesting, or a number of parts, that no answer has: each costs a parser some 50 bytes, and one byte to send. */
+function isBloated(text: string): boolean {
+  let depth = 0;
+  let partCount = 0;
+  for (let index = 0; index < text.length; index += 1) {
+    const character = text.charCodeAt(index);
+    if (character === BRACKET || character === BRACE) {
+      depth += 1;
+      partCount += 1;
+      if (depth > MAX_DEPTH || partCount > MAX_PARTS) return true;
+      // The closing ones are two characters further in ASCII.
+    } else if (character === BRACKET + 2 || character === BRACE + 2) depth -= 1;
+  }
+  return false;
+}
+
 function isHtml(type: string, body: string): boolean {
   return /html/i.test(type) || /^\s*<(?:!doctype|html)/i.test(body.slice(0, 200));
 }
 
-/** @returns `undefined` for what is not JSON, which no JSON value is */
+/** @returns `undefined` for what is not JSON, which no JSON value is, and for what only looks like it to take memory */
 function parse(text: string): unknown {
+  if (text.length > MAX_UNCOUNTED_LENGTH && isBloated(text)) return undefined;
   try {
     return JSON.parse(text);
   } catch {

@@ -76,8 +76,10 @@ export const candlesRoute: ApiRoute = route({
     const { query: wanted, parts, reply, request } = asked;
     const format = wanted.format ?? acceptedFormat(request.headers.accept);
     const series = await seriesOf(parts, wanted);
+    // Before the database is asked: what closes meanwhile is then in one of the two.
+    const forming = formingIn(parts, series, wanted);
     const page = await pageOf(parts, series, wanted);
-    const body = await bodyOf(asked, series, page, format);
+    const body = await bodyOf(asked, series, page, forming, format);
     const etag = `"${createHash("sha1").update(body).digest("base64url")}"`;
     reply
       .header("etag", etag)
@@ -124,12 +126,12 @@ async function bodyOf(
   { query: wanted, parts }: Asked<z.output<typeof query>, undefined>,
   series: Series,
   { candles, next }: Page,
+  forming: Candle | null,
   format: MediaFormat,
 ): Promise<string | Buffer> {
   if (format === "json") {
-    const more = wanted.forming
-      ? `,"forming":${JSON.stringify(formingIn(parts, series, wanted))}`
-      : "";
+    const isStored = forming !== null && forming.openTime <= (candles.at(-1)?.candle.openTime ?? -1);
+    const more = wanted.forming ? `,"forming":${JSON.stringify(isStored ? null : forming)}` : "";
     const nextCursor = JSON.stringify(next === undefined ? null : cursorText(next));
     return `{"series":${JSON.stringify(seriesDocument(series))},"candles":[${candles.map(storedText).join(",")}],"nextCursor":${nextCursor}${more}}`;
   }

@@ -11,6 +11,13 @@ export interface SeriesNames {
   readonly exchange?: string | undefined;
 }
 
+/** Lists that choose among the series; all when not given. */
+export interface SeriesChoice {
+  readonly symbols?: readonly string[] | undefined;
+  readonly timeframes?: readonly string[] | undefined;
+  readonly exchange?: string | undefined;
+}
+
 /**
  * The series that a request names.
  * @throws {HttpProblem} 404 with what there is; 400 when several exchanges have it
@@ -45,22 +52,36 @@ function hintOf(all: readonly Series[], { symbol }: SeriesNames): string {
   return `${hint}See /api/v1/series; to collect another one, add it to TRADING_PAIRS and TIMEFRAMES.`;
 }
 
-/** The series that lists of symbols and timeframes leave. */
+/**
+ * The series that lists of symbols and timeframes leave; a name that matches none is an error, since an empty answer
+ * would read as "nothing is missing".
+ * @throws {HttpProblem} 404
+ */
 export async function chosenSeries(
   parts: ServeParts,
-  choice: {
-    readonly symbols?: readonly string[] | undefined;
-    readonly timeframes?: readonly string[] | undefined;
-    readonly exchange?: string | undefined;
-  },
+  { symbols, timeframes, exchange }: SeriesChoice,
 ): Promise<readonly Series[]> {
-  const symbols = choice.symbols?.map((symbol) => symbol.toUpperCase());
-  return (await parts.queries.series()).filter(
-    ({ exchange, symbol, timeframe }) =>
-      (symbols === undefined || symbols.includes(symbol)) &&
-      (choice.timeframes === undefined || choice.timeframes.includes(timeframe)) &&
-      (choice.exchange === undefined || choice.exchange === exchange),
+  let left = await parts.queries.series();
+  const keep = (field: keyof Series, names: readonly string[] | undefined): void => {
+    for (const name of names ?? []) {
+      if (left.some((one) => one[field] === name)) continue;
+      const meant = nearest(name, [...new Set(left.map((one) => one[field]))]);
+      const hint = meant === undefined ? "" : `Did you mean ${meant}? `;
+      const shown = field === "timeframe" ? name : JSON.stringify(name);
+      throw new HttpProblem("E_HTTP_NOT_FOUND", `${shown} is not collected`, {
+        remedy: `${hint}See /api/v1/series for what there is.`,
+      });
+    }
+    if (names !== undefined && names.length > 0)
+      left = left.filter((one) => names.includes(one[field]));
+  };
+  keep("exchange", exchange === undefined ? undefined : [exchange]);
+  keep(
+    "symbol",
+    symbols?.map((symbol) => symbol.toUpperCase()),
   );
+  keep("timeframe", timeframes);
+  return left;
 }
 
 /** @throws {HttpProblem} 400 when the range is empty or turned round */

@@ -8,12 +8,18 @@ const MAX_TIME = 253_402_300_799_999;
 const DAY = /^\d{4}-\d\d-\d\d$/;
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?(?:Z|[+-]\d\d:\d\d)$/;
 
+/** False for a day that the calendar has not; `Date.parse` takes 30 February for 2 March. */
+function isDay(day: string): boolean {
+  const time = Date.parse(day);
+  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(day);
+}
+
 /** An instant as clients write it. */
 export const timeParam = z
   .string()
   .max(40)
   .transform((text, context) => {
-    const isIso = DAY.test(text) || INSTANT.test(text);
+    const isIso = (DAY.test(text) || INSTANT.test(text)) && isDay(text.slice(0, 10));
     const time = /^\d{1,15}$/.test(text) ? Number(text) : isIso ? Date.parse(text) : Number.NaN;
     if (time >= 0 && time <= MAX_TIME) return time;
     context.addIssue({
@@ -61,13 +67,13 @@ const exchangeParam = z
   .optional()
   .meta({ description: "Needed only where a symbol is collected from several exchanges." });
 
-/** Symbols or timeframes, separated by commas; all when not given. */
+const SEVERAL = { description: "Several, separated by commas; all when not given." };
+
+/** Names separated by commas. */
 const listParam = z
   .string()
   .max(20_000)
-  .transform((text) => text.split(",").filter((part) => part !== ""))
-  .optional()
-  .meta({ description: "Several, separated by commas; all when not given." });
+  .transform((text) => text.split(",").filter((part) => part !== ""));
 
 /** Parameters that name one series. */
 export const seriesParams = {
@@ -78,8 +84,8 @@ export const seriesParams = {
 
 /** Parameters that choose among the series. */
 export const choiceParams = {
-  symbols: listParam,
-  timeframes: listParam,
+  symbols: listParam.optional().meta(SEVERAL),
+  timeframes: listParam.pipe(z.array(timeframeParam)).optional().meta(SEVERAL),
   exchange: exchangeParam,
 };
 

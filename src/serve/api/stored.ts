@@ -3,6 +3,7 @@ import type { Gap } from "../../core/gaps.ts";
 import type { CoverageDay } from "../../core/ports.ts";
 import { intersectRanges, type TimeRange } from "../../core/range.ts";
 import { type Series, seriesKey } from "../../core/series.ts";
+import { LATENESS_MS } from "../../core/status.ts";
 import { countOpenTimes, openTimeAt } from "../../core/timeframe.ts";
 import type { ServeParts } from "../parts.ts";
 import { HttpProblem } from "../problem.ts";
@@ -85,7 +86,7 @@ export const gapsRoute: ApiRoute = route({
     const { from = 0, to = FOREVER } = query;
     const range = checkedRange(from, to);
     const series = await chosenSeries(parts, query);
-    const all = await Promise.all(series.map((one) => parts.queries.gaps(one)));
+    const all = await inLanes(series, (one) => parts.queries.gaps(one));
     const gaps = all
       .flat()
       .filter((gap) => intersectRanges(gap.range, range) !== undefined)
@@ -143,7 +144,8 @@ export const coverageRoute: ApiRoute = route({
                         "`confirmed` = complete, and an archive or settled REST vouches for all of it; `complete` = every candle that is due is stored; `outage` = what is missing the exchange had none of; `absent` = before listing or after delisting; `gap` = something is to be fetched, or missing without a reason; `future` = nothing is due yet.",
                     }),
                   expectedCount: countSchema.meta({
-                    description: "Wanted candles that have closed by now, by the calendar.",
+                    description:
+                      "Wanted candles that have closed by now, by the calendar; one that closed in the last seconds counts from when it is stored.",
                   }),
                   storedCount: countSchema,
                   confirmedCount: countSchema,
@@ -194,7 +196,12 @@ export const verificationRoute: ApiRoute = route({
             expectedCount: countSchema,
             storedCount: countSchema,
             confirmedCount: countSchema,
-            confirmedShare: z.number().min(0).max(1),
+            confirmedShare: z
+              .number()
+              .min(0)
+              .max(1)
+              .nullable()
+              .meta({ description: "Of what is stored; null when nothing is." }),
             openGapCandles: countSchema,
             explainedCandles: countSchema.meta({
               description: "Missing, with a confirmed reason.",
@@ -241,7 +248,7 @@ export const verificationRoute: ApiRoute = route({
             expectedCount: sum((day) => dueCountOf(day, now)),
             storedCount,
             confirmedCount,
-            confirmedShare: storedCount === 0 ? 1 : confirmedCount / storedCount,
+            confirmedShare: storedCount === 0 ? null : confirmedCount / storedCount,
             openGapCandles: sum((day) => absentCount(day, "open")),
             explainedCandles: sum((day) => absentCount(day, "confirmed")),
             ...(certificate === undefined ? {} : { certificate }),
@@ -318,21 +325,30 @@ async function daysOf(
   const dayCount = (to - from) / DAY_MS;
   const seriesAQuery = Math.max(1, Math.floor(CELLS_A_QUERY / dayCount));
   const daysAQuery = Math.min(dayCount, CELLS_A_QUERY);
-  const pieces: { its: readonly Series[]; part: TimeRange; days: readonly CoverageDay[] }[] = [];
+  const pieces: { its: readonly Series[]; part: TimeRange }[] = [];
   for (let index = 0; index < series.length; index += seriesAQuery) {
     for (let start = from; start < to; start += daysAQuery * DAY_MS) {
       const part = { from: start, to: Math.min(to, start + daysAQuery * DAY_MS) };
-      pieces.push({ its: series.slice(index, index + seriesAQuery), part, days: [] });
+      pieces.push({ its: series.slice(index, index + seriesAQuery), part });
     }
   }
-  const queue = [...pieces];
+  const days = await inLanes(pieces, ({ its, part }) => parts.queries.coverageDays(its, part));
+  return { range, days: days.flat() };
+}
+
+/** Does a piece of work for each, a few at a time, so that one answer leaves places to other requests. @returns in order */
+async function inLanes<One, Result>(
+  all: readonly One[],
+  work: (one: One) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  const queue = all.entries();
   const lane = async (): Promise<void> => {
-    for (let piece = queue.shift(); piece !== undefined; piece = queue.shift()) {
-      piece.days = await parts.queries.coverageDays(piece.its, piece.part);
-    }
+    // One iterator for all lanes: each takes the next that nobody has taken.
+    for (const [index, one] of queue) results[index] = await work(one);
   };
   await Promise.all(Array.from({ length: LANES }, lane));
-  return { range, days: pieces.flatMap(({ days }) => days) };
+  return results;
 }
 
 function dayDocument(day: CoverageDay, now: number): object {
@@ -362,8 +378,16 @@ function absentCount({ absent }: CoverageDay, word: Gap["state"]): number {
   return absent.reduce((sum, one) => sum + (one.state === word ? one.count : 0), 0);
 }
 
-/** Wanted candles of the day that have closed by now. */
-function dueCountOf({ series, wanted }: CoverageDay, now: number): number {
+/**
+ * Wanted candles of the day that have closed by now. The newest may be on its way: it counts once it is there, or when it
+ * is as late as the status begins to say so.
+ */
+function dueCountOf(day: CoverageDay, now: number): number {
+  const known = day.storedCount + absentCount(day, "open") + absentCount(day, "confirmed");
+  return Math.min(closedCountOf(day, now), Math.max(closedCountOf(day, now - LATENESS_MS), known));
+}
+
+function closedCountOf({ series, wanted }: CoverageDay, now: number): number {
   const to = Math.min(wanted.to, openTimeAt(series.timeframe, now));
   return countOpenTimes(series.timeframe, { from: wanted.from, to });
 }

@@ -22,6 +22,8 @@ import {
  */
 
 const PAGE = 1_000;
+/** Candles of a stretch that are read at once; the program sends no more. */
+const MAX_STRETCH = 10_000;
 /** Places that a gap takes in the chart; a longer one is drawn shorter than it is. */
 const MAX_GAP_PLACES = 500;
 const DRAW_MS = 200;
@@ -214,11 +216,32 @@ export class CandleChart {
     this.#update(candle);
   }
 
-  /** True when candles of the stretch are, or could be, in the picture. @param {Series} series @param {{ from: number, to: number }} range */
-  isTouchedBy(series, { from, to }) {
-    const { oldest = Number.POSITIVE_INFINITY, newest = Number.NEGATIVE_INFINITY } = this.#store;
-    const isNothingShown = oldest > newest;
-    return this.#isShown(series) && (isNothingShown || (to > oldest && from <= newest));
+  /**
+   * Many candles were stored: those that belong into the picture are read, and it stays where it is.
+   * @param {Series} series @param {{ from: number, to: number }} range open times, half-open
+   */
+  async stretch(series, { from, to }) {
+    const shown = this.#series;
+    if (shown === undefined || !this.#isShown(series)) return;
+    const { oldest, newest } = this.#store;
+    if (oldest === undefined || newest === undefined) return this.open(shown);
+    if (from < oldest) {
+      this.#isAtStart = false;
+      if (this.#store.size < PAGE && !this.#isFetching) await this.#older(oldest);
+    }
+    const wanted = {
+      from: Math.max(from, oldest),
+      to: this.#isAtEnd ? to : Math.min(to, newest + 1),
+    };
+    if (this.#series !== shown || wanted.from >= wanted.to) return;
+    const candles = await this.#source.candles(shown, { ...wanted, limit: MAX_STRETCH });
+    if (this.#series !== shown) return;
+    this.#store.add(candles);
+    const end = this.#store.newest;
+    if (this.#forming !== undefined && end !== undefined && this.#forming.openTime <= end) {
+      this.#forming = undefined;
+    }
+    await this.refreshGaps();
   }
 
   /** @param {Series} series */

@@ -4,7 +4,7 @@ import { EventParser } from "./event-parser.js";
  * The page's road to the program: requests, and the stream of events, both with the token when one is needed.
  * `EventSource` cannot send a header and a token never stands in a URL: the stream is read with `fetch`.
  * @typedef {import("./event-parser.js").ServerEvent} ServerEvent
- * @typedef {{ kind: "live" } | { kind: "connecting" } | { kind: "lost", since: number, reason: string } | { kind: "locked" }} LinkState
+ * @typedef {{ kind: "live" } | { kind: "connecting" } | { kind: "lost", since: number, reason: string } | { kind: "locked", isTokenWrong: boolean }} LinkState
  */
 
 const TOKEN_KEY = "black-trade token";
@@ -21,9 +21,16 @@ export class Connection {
   #lastId;
   #retry = new AbortController();
 
+  /** True after a token that cannot be sent; the program is not asked to judge it. */
+  #isTokenUnfit = false;
+
   /** @param {string} token */
   unlock(token) {
-    sessionStorage.setItem(TOKEN_KEY, token);
+    // A header holds nothing else.
+    this.#isTokenUnfit = !/^[\x21-\x7e]*$/.test(token.trim());
+    if (!this.#isTokenUnfit && token.trim() !== "") {
+      sessionStorage.setItem(TOKEN_KEY, token.trim());
+    }
     this.#retry.abort();
   }
 
@@ -99,9 +106,19 @@ export class Connection {
       cache: "no-store",
       ...(signal === undefined ? {} : { signal }),
     });
-    if (response.status === 401) this.#become({ kind: "locked" });
+    if (response.status === 401) this.#lock(token);
     if (!response.ok) throw new Error(await problemOf(response));
     return response;
+  }
+
+  /** @param {string | null} token that was refused; kept, it would be sent again until this address has to wait */
+  #lock(token) {
+    const isNewer = sessionStorage.getItem(TOKEN_KEY) !== token;
+    if (isNewer) return;
+    sessionStorage.removeItem(TOKEN_KEY);
+    const wasWrong = this.#state.kind === "locked" && this.#state.isTokenWrong;
+    const isTokenWrong = token !== null || this.#isTokenUnfit || wasWrong;
+    this.#become({ kind: "locked", isTokenWrong });
   }
 
   /** @param {string} reason */

@@ -72,10 +72,11 @@ export class HeatMap {
 
   /** @param {readonly Row[]} rows @param {{ from: number, to: number }} range epoch ms, whole days */
   show(rows, { from, to }) {
+    const wasEmpty = this.#rows.length === 0;
     this.#rows = rows;
     this.#firstDay = from;
     this.#dayCount = Math.round((to - from) / DAY_MS);
-    this.#moveTo(this.#cursor.row, this.#cursor.column || this.#dayCount - 1);
+    this.#moveTo(this.#cursor.row, wasEmpty ? this.#dayCount - 1 : this.#cursor.column);
   }
 
   redraw() {
@@ -119,7 +120,9 @@ export class HeatMap {
       column: Math.max(0, Math.min(this.#dayCount - 1, column)),
     };
     const at = this.#under();
-    this.#said.textContent = at === undefined ? "" : saidOf(at.row, at.day);
+    const said = at === undefined ? "" : saidOf(at.row, at.day);
+    // Screen readers say it anew each time that it is set.
+    if (this.#said.textContent !== said) this.#said.textContent = said;
     this.#draw();
   }
 

@@ -65,6 +65,7 @@ connection.onState = (state) => {
   document.body.dataset.link = state.kind;
   sayLink(place, state);
   const lock = byId("lock", HTMLDialogElement);
+  byId("lock-problem", HTMLElement).hidden = state.kind !== "locked" || !state.isTokenWrong;
   if (state.kind === "locked" && !lock.open) lock.showModal();
   if (state.kind === "live") void refresh();
 };
@@ -99,7 +100,19 @@ async function refresh() {
 }
 
 async function loadStatus() {
-  showStatus(await connection.get("/api/v1/status"));
+  try {
+    showStatus(await connection.get("/api/v1/status"));
+  } catch (error) {
+    // What was true before is not known to be true now.
+    table.show(known.map(({ symbol, timeframe }) => unknownState(symbol, timeframe)));
+    for (const name of ["Active series", "Open gaps"]) tiles.set(name, "unknown");
+    throw error;
+  }
+}
+
+/** @param {string} symbol @param {string} timeframe @returns {SeriesState} */
+function unknownState(symbol, timeframe) {
+  return { symbol, timeframe, status: "unknown", reason: "", openGapCount: 0 };
 }
 
 /**
@@ -132,7 +145,8 @@ let coverageTimer;
 
 /** What is stored has changed; the map is counted again, and not too often. */
 function loadCoverageSoon() {
-  coverageTimer ??= setTimeout(() => {
+  if (coverageTimer !== undefined) return;
+  coverageTimer = setTimeout(() => {
     coverageTimer = undefined;
     void told("coverage-problem", loadCoverage());
   }, 5_000);
@@ -165,9 +179,24 @@ async function loadLog() {
   }
 }
 
+/** Whether the program behind the page ingests; where it only serves, its figures say nothing of the ingester. */
+let isIngesting = false;
+
+/** @param {boolean} is */
+function showRole(is) {
+  isIngesting = is;
+  tiles.set("This program", is ? "ingests" : "only serves");
+  if (is) void loadMetrics();
+  else tiles.forgetMetrics();
+}
+
 async function loadMetrics() {
-  const text = await connection.text("/metrics");
-  tiles.addMetrics(text, performance.now());
+  if (!isIngesting) return;
+  try {
+    tiles.addMetrics(await connection.text("/metrics"), performance.now());
+  } catch {
+    tiles.forgetMetrics();
+  }
 }
 
 // --- what one chooses ---
@@ -186,10 +215,19 @@ function open(series, range) {
 }
 
 function openFromAddress() {
-  const [symbol = "", timeframe = ""] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const [symbol = "", timeframe = ""] = location.hash.slice(1).split("/").map(decoded);
   const wanted = known.find((one) => one.symbol === symbol && one.timeframe === timeframe);
   const first = wanted ?? known[0];
   if (first !== undefined) open(first);
+}
+
+/** @param {string} text of an address, which may be cut anywhere */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function fillSelects() {
@@ -211,7 +249,7 @@ function fill(id, values, chosen) {
   if (present.join("\n") !== values.join("\n")) {
     select.replaceChildren(...values.map((value) => element("option", { value }, value)));
   }
-  if (chosen !== undefined) select.value = chosen;
+  if (chosen !== undefined && select.value !== chosen) select.value = chosen;
 }
 
 byId("symbol", HTMLSelectElement).addEventListener("change", (event) => {
@@ -293,7 +331,8 @@ function drawRows() {
 
 /** @param {import("./connection.js").ServerEvent} event */
 function onEvent({ event, data }) {
-  if (event === "closed") {
+  if (event === "ready") showRole(data.isIngesting);
+  else if (event === "closed") {
     chart.stored(data.series, data.candle, data.outcome === "revised");
     if (data.outcome === "revised") {
       const { symbol, timeframe } = data.series;
@@ -304,8 +343,7 @@ function onEvent({ event, data }) {
     }
   } else if (event === "stretch") {
     loadCoverageSoon();
-    if (chart.isTouchedBy(data.series, data.range))
-      void told("chart-problem", chart.open(data.series));
+    void told("chart-problem", chart.stretch(data.series, data.range));
   } else if (event === "forming") chart.forming(data.series, data.candle);
   else if (event === "status") {
     void told("series-problem", loadStatus());
@@ -318,8 +356,7 @@ function onEvent({ event, data }) {
 
 applyTheme();
 void connection.follow("/api/v1/events", onEvent);
-void loadMetrics().catch(() => undefined);
 setInterval(() => void told("series-problem", loadStatus()), METRICS_MS);
-setInterval(() => void loadMetrics().catch(() => undefined), METRICS_MS);
+setInterval(() => void loadMetrics(), METRICS_MS);
 setInterval(() => void loadLog().catch(() => undefined), LOG_MS);
 setInterval(() => void told("coverage-problem", loadCoverage()), COVERAGE_MS);

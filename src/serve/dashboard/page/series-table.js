@@ -4,7 +4,7 @@ import { duration } from "./format.js";
 /**
  * @typedef {{
  *   symbol: string, timeframe: string, status: string, reason: string,
- *   lagMs?: number | null, latencyMs?: number | null, isStreamed: boolean, openGapCount: number,
+ *   lagMs?: number | null, latencyMs?: number | null, isStreamed?: boolean, openGapCount: number,
  * }} SeriesState
  */
 
@@ -81,6 +81,7 @@ export class SeriesTable {
 
 /** @param {SeriesState} series */
 function sourceOf(series) {
+  if (series.isStreamed === undefined) return "–";
   return series.isStreamed ? "WebSocket" : "REST";
 }
 

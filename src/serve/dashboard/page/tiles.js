@@ -10,6 +10,13 @@ import { parseMetrics, quantile, total } from "./metrics.js";
 
 /** Request weight that Binance grants a minute. */
 const WEIGHT_LIMIT = 6_000;
+const [STORED, LATENCY, WEIGHT, WAITING] = /** @type {const} */ ([
+  "Stored",
+  "Close → stored, p50 / p99",
+  "Request weight",
+  "Waiting for the database",
+]);
+const METRIC_TILES = [STORED, LATENCY, WEIGHT, WAITING];
 /** Rates and percentiles are those of so long, ms. */
 const WINDOW_MS = 60_000;
 
@@ -36,6 +43,12 @@ export class Tiles {
     if (place.textContent !== value) place.textContent = value;
   }
 
+  /** The figures are not known any more. */
+  forgetMetrics() {
+    this.#readings = [];
+    for (const name of METRIC_TILES) if (this.#values.has(name)) this.set(name, "–");
+  }
+
   /** @param {string} text of `/metrics` @param {number} at monotonic ms */
   addMetrics(text, at) {
     const samples = parseMetrics(text);
@@ -49,14 +62,14 @@ export class Tiles {
     if (stored === undefined) return;
     const before = total(first.samples, "ingestion_candles_processed_total") ?? 0;
     const perSecond = Math.max(0, stored - before) / ((at - first.at) / 1_000);
-    this.set("Stored", `${count(perSecond)} candles/s`);
+    this.set(STORED, `${count(perSecond)} candles/s`);
     const [p50, p99] = [0.5, 0.99].map((q) => {
       const seconds = quantile(first.samples, samples, "ingestion_latency_seconds", q);
       return seconds === undefined ? "–" : duration(seconds * 1_000);
     });
-    this.set("Close → stored, p50 / p99", `${p50} / ${p99}`);
+    this.set(LATENCY, `${p50} / ${p99}`);
     const weight = total(samples, "exchange_request_weight_used") ?? 0;
-    this.set("Request weight", `${count(weight)} of ${count(WEIGHT_LIMIT)} a minute`);
-    this.set("Waiting for the database", count(total(samples, "ingestion_queue_size") ?? 0));
+    this.set(WEIGHT, `${count(weight)} of ${count(WEIGHT_LIMIT)} a minute`);
+    this.set(WAITING, count(total(samples, "ingestion_queue_size") ?? 0));
   }
 }

@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import type { Series } from "../src/core/series.ts";
+import { type ApiStack, startApi, versionOf } from "./support/api-stack.ts";
+import { createTestDatabase, sharedServer, type TestDatabase } from "./support/postgres.ts";
+
+const MINUTE = 60_000;
+const FIRST = Date.UTC(2026, 0, 1);
+const DUE = FIRST + 10 * MINUTE;
+const SERIES_COUNT = 80;
+const ALL: readonly Series[] = Array.from({ length: SERIES_COUNT }, (_, index) => ({
+  exchange: "binance",
+  symbol: `S${String(index).padStart(2, "0")}USDT`,
+  timeframe: "1m",
+}));
+const [STORED, EMPTY] = ALL as [Series, Series];
+
+describe("what is not known is not shown as known", () => {
+  let database: TestDatabase;
+  let api: ApiStack;
+  let now = DUE;
+
+  before(async () => {
+    database = await createTestDatabase(await sharedServer(), "migrated");
+    api = await startApi(database.url, { now: () => now });
+    await api.store.begin({ mode: "websocket", host: "h", pid: 1 }, ALL);
+    await api.store.want(
+      ALL.map((series) => ({ series, wantedFrom: FIRST })),
+      DUE,
+    );
+    const minutes = Array.from({ length: 9 }, (_, index) => FIRST + index * MINUTE);
+    await api.store.write(
+      minutes.map((time) => versionOf(STORED, time)),
+      [{ series: STORED, next: FIRST + 9 * MINUTE }],
+    );
+    await api.store.open(
+      ALL.map((series) => ({
+        series,
+        range: { from: FIRST - 86_400_000, to: FIRST - 86_340_000 },
+        reason: "not-fetched",
+        state: "open",
+        foundTime: DUE,
+        emptyAnswers: 0,
+        nextTryTime: DUE,
+      })),
+    );
+  });
+
+  after(async () => {
+    await api.close();
+    await database.drop();
+  });
+
+  const json = async (path: string, status = 200): Promise<Record<string, unknown>> => {
+    const response = await api.get(path);
+    assert.equal(response.status, status, await response.clone().text());
+    return (await response.json()) as Record<string, unknown>;
+  };
+  const dayOf = async (): Promise<{ state: string; expectedCount: number }> => {
+    const { series } = (await json(
+      `/api/v1/coverage?symbols=${STORED.symbol}&from=2026-01-01&to=2026-01-01T00:01Z`,
+    )) as { series: { days: { state: string; expectedCount: number }[] }[] };
+    const [day] = series[0]?.days ?? [];
+    assert.ok(day);
+    return day;
+  };
+
+  test("the gaps of more series than queries may wait are told at once", async () => {
+    const { gaps } = await json("/api/v1/gaps");
+    assert.equal((gaps as unknown[]).length, SERIES_COUNT);
+  });
+
+  test("a symbol or timeframe that there is not is no empty answer", async () => {
+    for (const path of ["gaps", "coverage", "verification"]) {
+      const unknown = await json(`/api/v1/${path}?symbols=S00USDT,S01USD`, 404);
+      assert.match(String(unknown.detail), /"S01USD" is not collected/);
+      assert.match(String(unknown.remedy), /S01USDT/);
+      const wrong = await json(`/api/v1/${path}?timeframes=1m,4x`, 400);
+      assert.match(String(wrong.detail), /timeframes.*is not a timeframe/);
+      const absent = await json(`/api/v1/${path}?timeframes=1M`, 404);
+      assert.match(String(absent.detail), /1M is not collected/);
+    }
+  });
+
+  test("a candle on its way is no gap; one that does not come is", async () => {
+    now = DUE + 100;
+    assert.deepEqual(pick(await dayOf()), { state: "complete", expectedCount: 9 });
+    now = DUE + 30_000;
+    assert.deepEqual(pick(await dayOf()), { state: "gap", expectedCount: 10 });
+  });
+
+  test("of nothing no share is confirmed", async () => {
+    const { series } = (await json(
+      `/api/v1/verification?symbols=${EMPTY.symbol}&from=2026-01-01&to=2026-01-02`,
+    )) as { series: { storedCount: number; confirmedShare: number | null }[] };
+    assert.equal(series[0]?.storedCount, 0);
+    assert.equal(series[0]?.confirmedShare, null);
+  });
+
+  test("a day that the calendar has not is not taken for another", async () => {
+    for (const day of ["2026-02-30", "2026-02-29T12:00Z", "2026-04-31"]) {
+      await json(`/api/v1/candles?symbol=${STORED.symbol}&timeframe=1m&from=${day}`, 400);
+    }
+    await json(`/api/v1/candles?symbol=${STORED.symbol}&timeframe=1m&from=2024-02-29`);
+  });
+});
+
+function pick({ state, expectedCount }: { state: string; expectedCount: number }): object {
+  return { state, expectedCount };
+}
