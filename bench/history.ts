@@ -1,25 +1,15 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { systemClock } from "../src/clock.ts";
 import { type Candle, DECIMAL_FIELDS } from "../src/core/candle.ts";
 import { SETTLE_MS } from "../src/core/finality.ts";
 import { openTimeAt } from "../src/core/timeframe.ts";
-import {
-  manySymbols,
-  SeededMarket,
-  seededSymbols,
-  startSimulator,
-} from "../src/simulator/index.ts";
+import { manySymbols } from "../src/simulator/index.ts";
 import { Database, startEmbedded } from "../src/store/index.ts";
 import { Program } from "../test/support/program.ts";
+import { type Counts, countsOf, type Exchange, startExchange } from "./support/exchange.ts";
 
 /**
  * Backfill from an empty folder: `--days` of 1m for one symbol, then `--many-days` of 1m for `--many` symbols, by the real
@@ -35,8 +25,6 @@ const { values: options } = parseArgs({
     "many-days": { type: "string", default: "10" },
     full: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
-    /** Internal: be the exchange. */
-    exchange: { type: "boolean", default: false },
   },
 });
 const MINUTE_MS = 60_000;
@@ -90,63 +78,6 @@ interface Report {
   };
 }
 
-interface Exchange {
-  readonly url: string;
-  /** The archive, with its files kept in memory. */
-  readonly archiveUrl: string;
-  readonly process: ChildProcess;
-}
-
-/** The child: simulator with room for every candle, and its archive behind a memory. */
-async function beExchange(): Promise<void> {
-  const symbols = [...seededSymbols([BUSY]), ...manySymbols(MANY)];
-  // Hours of minutes for the busiest of them; what is not asked for takes no room.
-  const cachedHours = symbols.length * (Math.max(DAYS, MANY_DAYS) + 2) * 24;
-  const market = new SeededMarket({ symbols, cachedHours });
-  const simulator = await startSimulator({ market, clock: systemClock, startAt: START });
-  const files = new Map<string, { readonly status: number; readonly body: Buffer }>();
-  const answer = async ({ url = "/" }: IncomingMessage, response: ServerResponse) => {
-    const known = files.get(url);
-    const fetched = known === undefined ? await fetch(`${simulator.url}${url}`) : undefined;
-    const body = Buffer.from((await fetched?.arrayBuffer()) ?? new ArrayBuffer());
-    const file = known ?? { status: fetched?.status ?? 500, body };
-    if (file.status === 200) files.set(url, file);
-    response.writeHead(file.status, { "Content-Length": file.body.length });
-    response.end(file.body);
-  };
-  const archive = createServer((request, response) => {
-    answer(request, response).catch(() => response.destroy());
-  });
-  archive.listen(0, "127.0.0.1");
-  await once(archive, "listening");
-  const { port } = archive.address() as AddressInfo;
-  process.send?.({ url: simulator.url, archiveUrl: `http://127.0.0.1:${port}` });
-  await once(process, "disconnect");
-  archive.closeAllConnections();
-  archive.close();
-  await simulator.close();
-}
-
-async function startExchange(): Promise<Exchange> {
-  const child = fork(fileURLToPath(import.meta.url), [
-    "--exchange",
-    ...["--days", String(DAYS), "--many", String(MANY), "--many-days", String(MANY_DAYS)],
-  ]);
-  const [urls] = (await once(child, "message")) as [Omit<Exchange, "process">];
-  return { ...urls, process: child };
-}
-
-interface Counts {
-  readonly requests: Readonly<Record<string, number>>;
-  readonly maxWeightPerMinute: number;
-  readonly violations: Readonly<Record<string, number>>;
-}
-
-async function countsOf({ url }: Exchange): Promise<Counts> {
-  const journal = (await (await fetch(`${url}/sim/journal`)).json()) as { counts: Counts };
-  return journal.counts;
-}
-
 function restRequests({ requests }: Counts): number {
   return Object.entries(requests)
     .filter(([path]) => path.startsWith("/api"))
@@ -195,7 +126,7 @@ async function backfill(
   simulator: Run["simulator"],
 ): Promise<Run> {
   const before = await countsOf(exchange);
-  const exchangeBefore = await usageOf(exchange.process.pid);
+  const exchangeBefore = await usageOf(exchange.pid);
   const began = performance.now();
   const program = new Program(
     [
@@ -226,7 +157,7 @@ async function backfill(
   const { summary } = JSON.parse(stdout) as Backfilled;
   const { databaseMs, networkMs, parsingMs } = summary.phases;
   const lanesMs = databaseMs + networkMs + parsingMs;
-  const exchangeAfter = await usageOf(exchange.process.pid);
+  const exchangeAfter = await usageOf(exchange.pid);
   const exchangeCpu = (exchangeAfter?.cpuSeconds ?? 0) - (exchangeBefore?.cpuSeconds ?? 0);
   return {
     name: part.name,
@@ -350,7 +281,11 @@ async function inFolder<T>(act: (dataDir: string) => Promise<T>): Promise<T> {
 const began = Date.now();
 
 async function measure(): Promise<Report> {
-  const exchange = await startExchange();
+  const exchange = await startExchange({
+    symbols: [BUSY, ...MANY_NAMES],
+    startAt: START,
+    days: Math.max(DAYS, MANY_DAYS),
+  });
   const parts = [
     { name: `${DAYS} days of 1m, 1 symbol`, symbols: [BUSY], days: DAYS },
     { name: `${MANY_DAYS} days of 1m, ${MANY} symbols`, symbols: MANY_NAMES, days: MANY_DAYS },
@@ -368,8 +303,7 @@ async function measure(): Promise<Report> {
     }
     throw new Error("nothing was measured");
   } finally {
-    exchange.process.disconnect();
-    await once(exchange.process, "exit");
+    await exchange.stop();
   }
 }
 
@@ -388,8 +322,5 @@ function textOf({ runs, maxWeightPerMinute, violations, compared }: Report): str
   ].join("\n")}\n`;
 }
 
-if (options.exchange) await beExchange();
-else {
-  const report = await measure();
-  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : textOf(report));
-}
+const report = await measure();
+process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : textOf(report));

@@ -15,8 +15,12 @@ for (const [index, value] of close.entries()) {
   sum += value - (close[index - length] ?? 0);
   if (index >= length - 1) average = sum / length;
 }
-const newest = new Date(openTime.at(-1) ?? Number.NaN).toISOString();
-console.log(`${close.length} closes up to ${newest}, average of the last ${length}: ${average}`);
+const newest = openTime.at(-1);
+if (newest === undefined) console.log("nothing is stored yet");
+else {
+  const time = new Date(newest).toISOString();
+  console.log(`${close.length} closes up to ${time}, average of the last ${length}: ${average}`);
+}
 
 // The same digit for digit, for whoever calculates in decimals.
 const exact = await db.candles.toColumns({

@@ -143,6 +143,16 @@ describe("API v1", () => {
       assert.equal((await json(path)).forming, undefined);
       assert.deepEqual((await json(`${path}&forming=true`)).forming, candle);
       assert.equal((await json(`${path}&forming=true&to=${candle.openTime}`)).forming, null);
+      // Stored meanwhile, and the stream has not told of its end yet.
+      const stored = versionOf(BTC, FIRST + 9 * MINUTE).candle;
+      api.feed.takeLive({
+        kind: "candle",
+        series: BTC,
+        candle: stored,
+        isClosed: false,
+        eventTime: NOW,
+      });
+      assert.equal((await json(`${path}&forming=true`)).forming, null);
       api.feed.takeLive({ kind: "disconnected", connection: "1", series: [BTC], reason: "x" });
       assert.equal((await json(`${path}&forming=true`)).forming, null);
     });

@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { notFetchedGap } from "../src/core/gaps.ts";
-import type { CoverageStore } from "../src/core/ports.ts";
+import type { CoverageStore, HistorySource } from "../src/core/ports.ts";
 import type { TimeRange } from "../src/core/range.ts";
 import type { Series } from "../src/core/series.ts";
 import { openTimeAt } from "../src/core/timeframe.ts";
+import { confirmPage } from "../src/ingest/confirm.ts";
 import { detectGaps } from "../src/ingest/detect.ts";
+import { Intake } from "../src/ingest/intake.ts";
+import { Writer } from "../src/ingest/writer.ts";
+import { virtualClock } from "./support/clocks.ts";
 import { modelSeries } from "./support/exchange-model.ts";
 import { Harness } from "./support/ingest-harness.ts";
+import { createMemoryStore } from "./support/memory-store.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -43,6 +48,72 @@ test("old candles of a file are read again by the running ingest, though newer o
     [["1234567", "csv"]],
   );
   harness.assertTable();
+  await harness.stop();
+});
+
+test("a candle that the exchange cannot vouch for yet is not passed by when confirming", async () => {
+  const series = modelSeries("BTCUSDT", "1h");
+  const HOUR_MS = 60 * MINUTE_MS;
+  for (const hasRow of [true, false]) {
+    const clock = virtualClock();
+    const openTime = openTimeAt("1h", clock.now()) - HOUR_MS;
+    const store = createMemoryStore({ clock });
+    const exchangeNow = () => clock.now();
+    const stop = new AbortController();
+    const record = () => undefined;
+    const writer = new Writer({ store, clock, random: () => 0.5, record, exchangeNow });
+    const writing = writer.run(stop.signal);
+    await clock.advance(openTime + HOUR_MS + 61_000 - clock.now());
+    const candle = new Harness({ series: [series], clock }).model.candle(series, openTime);
+    assert.ok(candle !== undefined);
+    const observedTime = openTime + HOUR_MS;
+    await store.write([{ series, source: "stream", observedTime, candle }], []);
+    let askedCount = 0;
+    // Nothing is traded in the next hour: no row follows; or a replica lags.
+    const history: HistorySource = {
+      firstOpenTime: () => assert.fail(),
+      async *candles(_series, range) {
+        askedCount += 1;
+        const rows = hasRow ? [candle] : [];
+        yield { range, rows, source: "rest", askedTime: exchangeNow() };
+      },
+    };
+    const intake = new Intake(writer);
+    const options = { history, store, intake, writer, record, exchangeNow };
+    const confirmed = async () => {
+      const done = confirmPage(options, series, openTime, stop.signal);
+      await clock.advance(1_000);
+      return done;
+    };
+    assert.equal(await confirmed(), openTime);
+    assert.equal(store.rows(series)[0]?.source, "stream");
+    await clock.advance(10 * MINUTE_MS);
+    assert.equal(await confirmed(), openTime + HOUR_MS);
+    assert.equal(store.rows(series)[0]?.source, hasRow ? "rest" : "stream");
+    assert.equal(askedCount, 2);
+    stop.abort();
+    await writing;
+  }
+});
+
+test("what cannot be confirmed yet is not asked for again and again", async () => {
+  const series = modelSeries("BTCUSDT", "1h");
+  const harness = new Harness({ series: [series], historyMs: 3 * 60 * MINUTE_MS });
+  const close = openTimeAt("1h", harness.clock.now()) + 60 * MINUTE_MS;
+  let askedCount = 0;
+  const model: HistorySource = harness.model;
+  const candles = model.candles.bind(model);
+  model.candles = async function* (one, range, signal, priority) {
+    for await (const page of candles(one, range, signal, priority)) {
+      if (priority === "bulk") askedCount += 1;
+      yield priority === "bulk" ? { ...page, rows: [] } : page;
+    }
+  };
+  harness.start();
+  await harness.clock.advance(close - harness.clock.now() + 90_000);
+  askedCount = 0;
+  await harness.clock.advance(9 * MINUTE_MS);
+  assert.ok(askedCount <= 2, `asked ${askedCount} times`);
   await harness.stop();
 });
 

@@ -149,6 +149,74 @@ const CASES: readonly Case[] = [
     expected: ALL_GOOD,
   },
   {
+    what: "commas in all numbers, decimal or between thousands",
+    name: "b7a/BTCUSDT_1h.csv",
+    content: named(
+      Array.from({ length: 5 }, (_, at) => `${T0 + at * HOUR};1,234;1,240;1,230;1,23${at};10,500`),
+      "timestamp;open;high;low;close;volume",
+    ),
+    expected: REFUSED,
+    reason: /may be decimal commas or stand between thousands/,
+  },
+  {
+    what: "the same in quotes, the volume with a point",
+    name: "b7b/BTCUSDT_1h.csv",
+    content: named(
+      Array.from(
+        { length: 5 },
+        (_, at) => `${T0 + at * HOUR},"1,234","1,240","1,230","1,235",10.5`,
+      ),
+    ),
+    expected: REFUSED,
+    reason: /may be decimal commas or stand between thousands/,
+  },
+  {
+    what: "three decimals behind a comma, told by one number",
+    name: "b7c/BTCUSDT_1h.csv",
+    content: named(
+      Array.from({ length: 5 }, (_, at) => `${T0 + at * HOUR};1,234;1,240;1,230;1,235;${at},25`),
+      "timestamp;open;high;low;close;volume",
+    ),
+    expected: ALL_GOOD,
+  },
+  {
+    what: "two timeframes in one file, by its column",
+    name: "b7d/BTCUSDT.csv",
+    content: named(
+      [
+        ...six(",", ms).map((line) => `1h,${line}`),
+        `1d,${T0},1,2,1,2,900`,
+        `1d,${T0 + DAY},1,2,1,2,900`,
+      ],
+      "interval,timestamp,open,high,low,close,volume",
+    ),
+    hints: { symbol: "BTCUSDT" },
+    expected: "imported: 7 = 4 + 0 + 0 + 2 + 1",
+    reason: /its timeframe is "1d", not 1h/,
+  },
+  {
+    what: "the other one of them, by `--timeframe`",
+    name: "b7e/BTCUSDT.csv",
+    content: named(
+      [
+        ...six(",", ms).map((line) => `1h,${line}`),
+        `1d,${T0},1,2,1,2,900`,
+        `1d,${T0 + DAY},1,2,1,2,900`,
+      ],
+      "interval,timestamp,open,high,low,close,volume",
+    ),
+    hints: { symbol: "BTCUSDT", timeframe: "1d" },
+    expected: "imported: 7 = 1 + 0 + 0 + 5 + 1",
+    reason: /its timeframe is "1h", not 1d/,
+  },
+  {
+    what: "a header without rows",
+    name: "b7f/BTCUSDT_1h.csv",
+    content: `${HEADER}\n`,
+    expected: REFUSED,
+    reason: /it holds no rows/,
+  },
+  {
     what: "semicolons and decimal commas",
     name: "b7/BTCUSDT_1h.csv",
     content: named(

@@ -40,6 +40,26 @@ describe("the start", () => {
     await harness.stop();
   });
 
+  test("a ban that is told while the database is away is kept when it is back", async () => {
+    const harness = new Harness({ series: [BTC] });
+    let refusals = 0;
+    harness.store.setFaults((operation) => {
+      if (operation !== "save" || refusals > 0) return undefined;
+      refusals += 1;
+      return { when: "before", error: RESTARTING };
+    });
+    harness.start();
+    await harness.minutes(2);
+    harness.fault("ban", 0, 5 * MINUTE_MS);
+    await harness.minutes(3);
+    assert.equal(refusals, 1);
+    assert.ok(
+      ((await harness.store.load("model"))?.remainingMs ?? 0) > 0,
+      "a restart would obey it",
+    );
+    await harness.stop();
+  });
+
   test("a database that is away when the series are entered is asked again", async () => {
     const harness = new Harness({ series: [BTC] });
     let wantCount = 0;

@@ -72,19 +72,6 @@ describe("what is installed", () => {
     const allowed = decided.filter((name) => manifest.allowScripts[name] === true);
     assert.deepEqual(allowed, ["node"]);
   });
-
-  test("nothing that ships is older than what is known to be sound", () => {
-    // Below it a peer can exhaust the memory of a socket's owner.
-    const floors: Readonly<Record<string, string>> = { ws: "8.21.1" };
-    for (const [name, floor] of Object.entries(floors)) {
-      const shipped = locked.filter(([path, { dev }]) => nameOf(path) === name && dev !== true);
-      assert.notEqual(shipped.length, 0, `${name} does not ship`);
-      for (const [path, { version = "" }] of shipped) {
-        const isSound = version.localeCompare(floor, "en", { numeric: true }) >= 0;
-        assert.ok(isSound, `${path} is ${version}, at least ${floor} is needed`);
-      }
-    }
-  });
 });
 
 describe("the package", { timeout: 300_000 }, () => {

@@ -128,7 +128,12 @@ describe("S18 three roles", { timeout: 180_000 }, () => {
     ],
     reader: [
       ...["insert into exchange_bans select * from exchange_bans", "update candles set close = 1"],
-      ...["delete from candles", "truncate candles", "drop table candles", "create table x (y int)"],
+      ...[
+        "delete from candles",
+        "truncate candles",
+        "drop table candles",
+        "create table x (y int)",
+      ],
       ...["create temporary table x (y int)"],
       ...["update ingestion_status set problem = null", "copy candles from program 'id'"],
     ],

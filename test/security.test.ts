@@ -14,11 +14,15 @@ import { isDecimal } from "../src/core/decimal.ts";
 import { openBytes } from "../src/csv/bytes.ts";
 import { cellsOf } from "../src/csv/cells.ts";
 import { readTime } from "../src/csv/times.ts";
-import { decodeCandleRows, decodeExchangeInfo, decodeFrame } from "../src/exchanges/binance/codec.ts";
+import {
+  decodeCandleRows,
+  decodeExchangeInfo,
+  decodeFrame,
+} from "../src/exchanges/binance/codec.ts";
 import { maskPasswords, startEmbedded } from "../src/store/index.ts";
 import { parseControl } from "../src/wire/stream-control.ts";
-import { runProgram } from "./support/program.ts";
 import { isBelow, shippedBelow } from "./security/floors.ts";
+import { runProgram } from "./support/program.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 
@@ -30,7 +34,10 @@ describe("docs/SECURITY.md", () => {
 
   test("has every row, with a control and a test, or why it does not apply", () => {
     const numbers = rows.map(([, number]) => number);
-    assert.deepEqual(numbers, Array.from({ length: 28 }, (_, index) => `S${index + 1}`));
+    assert.deepEqual(
+      numbers,
+      Array.from({ length: 28 }, (_, index) => `S${index + 1}`),
+    );
     for (const [, number, , control, tests] of rows) {
       assert.ok(tests !== "" || /^does not apply: \S/.test(control ?? ""), number);
     }
@@ -45,7 +52,7 @@ describe("docs/SECURITY.md", () => {
         // A name may hold a value in its place, and stand on a line of its own.
         const pattern = name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
         const isThere = new RegExp(`["\`](?:\\$\\{\\w+\\}: |[A-Z]\\d+ )?${pattern}["\`]`).test(
-          text.replace("${command}: another", "another"),
+          text,
         );
         assert.ok(isThere, `${number}: ${file} has no test "${name}"`);
         count += 1;
@@ -87,7 +94,14 @@ test("no statement is put together from what comes from outside", () => {
     .flatMap((path) => {
       const text = readFileSync(join(ROOT, path), "utf8");
       return [...text.matchAll(/\$\{[^}]*\b(?:symbol|timeframe|query|request|params)\b[^}]*\}/g)]
-        .filter(({ index }) => /\b(?:select|insert|update|delete|where|from)\b[^`;]*$/.test(text.slice(Math.max(0, index - 300), index).split("`").at(-1) ?? ""))
+        .filter(({ index }) =>
+          /\b(?:select|insert|update|delete|where|from)\b[^`;]*$/.test(
+            text
+              .slice(Math.max(0, index - 300), index)
+              .split("`")
+              .at(-1) ?? "",
+          ),
+        )
         .map(([found]) => `${path}: ${found}`);
     })
     .filter((found) => !/src\/(?:cli|doctor)\//.test(found));
@@ -105,12 +119,30 @@ test("no input reaches a prototype", () => {
     parseControl(text);
     assert.throws(() => loadConfig({}, { env: { TRADING_PAIRS: text }, envFile: "/dev/null" }));
   }
-  loadConfig({}, { env: { ["__proto__"]: "x", TRADING_PAIRS: "CONSTRUCTOR" }, envFile: "/dev/null" });
+  loadConfig(
+    {},
+    { env: { ["__proto__"]: "x", TRADING_PAIRS: "CONSTRUCTOR" }, envFile: "/dev/null" },
+  );
   for (const value of [{}, [], () => 0]) assert.ok(!("x" in value));
 });
 
 test("a megabyte of hostile text is judged at once", () => {
-  const pieces = ["a", " ", "0", "-", ":", "/", "@", "1,", "\u001b[", "9.", "::", "?password=", "İ", '"'];
+  const pieces = [
+    "a",
+    " ",
+    "0",
+    "-",
+    ":",
+    "/",
+    "@",
+    "1,",
+    "\u001b[",
+    "9.",
+    "::",
+    "?password=",
+    "İ",
+    '"',
+  ];
   const judges: Readonly<Record<string, (text: string) => unknown>> = {
     maskPasswords,
     printable,
@@ -120,7 +152,8 @@ test("a megabyte of hostile text is judged at once", () => {
     cellsOf: (text) => cellsOf(text, ","),
     readTime: (text) => readTime(text, undefined),
     parseTime: (text) => parseTime("--from", text, 0),
-    config: (text) => loadConfig({}, { env: { TRADING_PAIRS: text, TIMEFRAMES: text }, envFile: "/dev/null" }),
+    config: (text) =>
+      loadConfig({}, { env: { TRADING_PAIRS: text, TIMEFRAMES: text }, envFile: "/dev/null" }),
   };
   for (const [name, judge] of Object.entries(judges)) {
     for (const piece of pieces) {
@@ -157,8 +190,12 @@ describe("files", { skip: process.platform === "win32" ? "no POSIX modes" : fals
         if (!inPrivate && ((await modeOf(full)) & 0o077) !== 0) open.push(path);
       }
       const secrets = globSync("**/*password*", { cwd: dataDir });
-      for (const path of secrets) assert.equal((await modeOf(join(dataDir, path))) & 0o077, 0, path);
-      assert.deepEqual(open.filter((path) => /^pg\d+$|password|lock/.test(path)), []);
+      for (const path of secrets)
+        assert.equal((await modeOf(join(dataDir, path))) & 0o077, 0, path);
+      assert.deepEqual(
+        open.filter((path) => /^pg\d+$|password|lock/.test(path)),
+        [],
+      );
     } finally {
       await server.release();
       await rm(parent, { recursive: true, force: true });

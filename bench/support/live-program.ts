@@ -43,6 +43,11 @@ export class Ingester {
     this.#httpUrl.catch(() => undefined);
   }
 
+  /** Number of its process. */
+  get pid(): number {
+    return this.#program.child.pid ?? 0;
+  }
+
   /** Base of its HTTP face. */
   url(): Promise<string> {
     return this.#httpUrl;
@@ -146,7 +151,13 @@ export async function noteCommitTimes(dataDir: string): Promise<void> {
 export async function startMarket(
   symbolCount: string,
   dataDir: string,
-): Promise<{ simulator: Program; url: string; symbols: string[]; env: Record<string, string> }> {
+): Promise<{
+  simulator: Program;
+  url: string;
+  wsUrl: string;
+  symbols: string[];
+  env: Record<string, string>;
+}> {
   const simulator = start(["simulate", "--port", "0", "--symbols", symbolCount, "--json"]);
   const [document] = await simulator.says(/^\{.*\}$/m);
   const { url, wsUrl, symbols } = JSON.parse(document) as {
@@ -163,7 +174,7 @@ export async function startMarket(
     BINANCE_WS_URL: wsUrl,
     HTTP_PORT: "0",
   };
-  return { simulator, url, symbols, env };
+  return { simulator, url, wsUrl, symbols, env };
 }
 
 /** Ends every program that was started. */

@@ -42,7 +42,18 @@ export async function readFeather(
   compressionRegistry.set(CompressionType.LZ4_FRAME, { decode: lz4 });
   compressionRegistry.set(CompressionType.ZSTD, { decode: zstd });
   try {
-    const table = arrow.tableFromIPC(Buffer.concat(pieces));
+    const bytes = Buffer.concat(pieces);
+    checkDirectory(bytes);
+    // Batch by batch: Arrow's own loop never ends where the directory points to something else.
+    const reader = arrow.RecordBatchReader.from(bytes).open();
+    if (!reader.isFile()) throw new FileFault("the feather file is damaged");
+    const batches = Array.from({ length: reader.numRecordBatches }, (_, index) =>
+      reader.readRecordBatch(index),
+    ).filter((batch) => batch !== null);
+    if (batches.length < reader.numRecordBatches) {
+      throw new FileFault("the feather file is damaged: a part of it is not where it should be");
+    }
+    const table = new arrow.Table(reader.schema, batches);
     const header = table.schema.fields.map(({ name }) => name);
     const columns = header.map((name) => {
       const column = table.getChild(name);
@@ -63,15 +74,43 @@ export async function readFeather(
   }
 }
 
+const MAGIC = "ARROW1";
+/** Of a block's entry in the directory. */
+const ENTRY_BYTES = 24;
+/** Vectors of blocks in the table of the directory: dictionaries and batches of rows. */
+const BLOCK_VECTORS = [2, 3];
+
+/**
+ * The directory at the end must have room for the blocks that it counts: they are looked for one by one, and a damaged
+ * number would have them looked for nearly for ever.
+ * @throws {FileFault} or RangeError for a place outside of the file
+ */
+function checkDirectory(bytes: Buffer): void {
+  const end = bytes.length - MAGIC.length - 4;
+  if (bytes.toString("latin1", end + 4) !== MAGIC)
+    throw new FileFault("the feather file is cut off");
+  const length = bytes.readInt32LE(end);
+  const start = end - length;
+  const table = start + bytes.readUInt32LE(start);
+  const fields = table - bytes.readInt32LE(table);
+  for (const field of BLOCK_VECTORS) {
+    const slot = 4 + 2 * field;
+    const at = slot < bytes.readUInt16LE(fields) ? bytes.readUInt16LE(fields + slot) : 0;
+    if (at === 0) continue;
+    const vector = table + at + bytes.readUInt32LE(table + at);
+    if (bytes.readUInt32LE(vector) * ENTRY_BYTES > length) {
+      throw new FileFault("the feather file is damaged: it counts more blocks than it has");
+    }
+  }
+}
+
 /** True when a column has the values that the file says it has: the number of rows alone costs a damaged file nothing. */
 function holdsRows({ data, length }: Vector, rowCount: number): boolean {
   const isWhole = data.every(({ type, values, valueOffsets, length }) => {
     const offsets: ArrayLike<unknown> | undefined = valueOffsets;
     const held: ArrayLike<unknown> | undefined = values;
     const perValue = type.typeId === BOOL ? 8 : 1;
-    return (
-      length <= (offsets === undefined ? (held?.length ?? 0) * perValue : offsets.length - 1)
-    );
+    return length <= (offsets === undefined ? (held?.length ?? 0) * perValue : offsets.length - 1);
   });
   return isWhole && length === rowCount;
 }

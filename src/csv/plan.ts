@@ -133,7 +133,9 @@ interface Times {
 function timesOf(sample: Sample, match: LayoutMatch, hints: ImportHints): Times | FileRefusal {
   const at = match.columns.openTime ?? 0;
   const zoneMs = hints.zoneMs ?? match.zoneMs;
-  const read = rowsOf(sample, match, hints).flatMap((cells) => readTime(cells[at] ?? "", zoneMs) ?? []);
+  const read = rowsOf(sample, match, hints).flatMap(
+    (cells) => readTime(cells[at] ?? "", zoneMs) ?? [],
+  );
   const [first] = read;
   if (first === undefined) {
     const shown = JSON.stringify((sample.rows[0]?.[at] ?? "").slice(0, 40));

@@ -1,5 +1,5 @@
 import type { Recorder } from "../core/events.ts";
-import { judgeRows, SETTLE_MS } from "../core/finality.ts";
+import { judgeRows, LONE_ROW_SETTLED_MS, SETTLE_MS } from "../core/finality.ts";
 import type { ConfirmStore, HistorySource } from "../core/ports.ts";
 import type { Series } from "../core/series.ts";
 import { cellOf, nextOpenTime, openTimeAt, shiftOpenTime } from "../core/timeframe.ts";
@@ -56,6 +56,7 @@ export async function confirmPage(
   const [first] = openTimes;
   const last = openTimes.at(-1);
   let confirmedTo = end;
+  const unanswered = new Set<number>();
   if (first !== undefined && last !== undefined) {
     // Confirmed stretches between unconfirmed ones are not read again: a page ends where it would be mostly them.
     const reach = shiftOpenTime(timeframe, first, PAGE_CANDLES);
@@ -63,18 +64,40 @@ export async function confirmPage(
     const wanted = new Set(openTimes.filter((openTime) => openTime < to));
     // One cell more, so that the last wanted row has a successor that proves it.
     const asked = { from: first, to: nextOpenTime(timeframe, to) };
+    let answer: Answer = { askedTime: Number.NEGATIVE_INFINITY, servedTo: first };
     for await (const page of history.candles(series, asked, signal, "bulk")) {
       await writer.room(signal);
       const { settled } = judgeRows(timeframe, page.rows, page.askedTime);
       for (const row of settled) {
         if (row.openTime >= to) continue;
         wanted.delete(row.openTime);
-        intake.take(series, row, page.source, page.askedTime);
+        const fate = intake.take(series, row, page.source, page.askedTime);
+        if (fate === "shed") unanswered.add(row.openTime);
       }
+      answer = {
+        askedTime: page.askedTime,
+        servedTo: settled.at(-1)?.openTime ?? answer.servedTo,
+      };
+    }
+    for (const openTime of wanted) {
+      if (isOpenStill(cellOf(timeframe, openTime).to, openTime, answer)) unanswered.add(openTime);
     }
     await writer.flushed(signal);
     confirmedTo = openTimes.length === PAGE_CANDLES || to < cellOf(timeframe, last).to ? to : end;
-    record({ kind: "confirmed", series, candleCount: openTimes.length, absentCount: wanted.size });
+    const absentCount = [...wanted].filter((openTime) => !unanswered.has(openTime)).length;
+    record({ kind: "confirmed", series, candleCount: openTimes.length, absentCount });
   }
-  return store.saveConfirmed(series, from, confirmedTo, openTimes);
+  const answered = openTimes.filter((openTime) => !unanswered.has(openTime));
+  return store.saveConfirmed(series, from, confirmedTo, answered);
+}
+
+/** What the exchange said last: when it was asked, and up to which settled row (open time) it told of candles. */
+interface Answer {
+  readonly askedTime: number;
+  readonly servedTo: number;
+}
+
+/** True while a candle that was not served, or not as settled, may come still: a replica lags, or no row follows it yet. */
+function isOpenStill(cellEnd: number, openTime: number, { askedTime, servedTo }: Answer): boolean {
+  return openTime >= servedTo && askedTime < cellEnd + LONE_ROW_SETTLED_MS;
 }

@@ -330,11 +330,13 @@ export class Live {
       if (this.#now() < (this.#notConfirmedBefore.get(key) ?? 0)) continue;
       const options = { ...this.#options, intake: this.#intake, exchangeNow: () => this.#now() };
       try {
-        let at: number | undefined = from;
+        let at = from;
         for (let page = 0; page < CONFIRM_PAGES; page += 1) {
-          at = await confirmPage(options, series, at, signal);
-          if (at === undefined || this.#now() < heldUntil()) break;
-          if (!isConfirmationDue(series, at, this.#now())) break;
+          const to = await confirmPage(options, series, at, signal);
+          if (to === at) this.#notConfirmedBefore.set(key, this.#now() + CONFIRM_RETRY_MS);
+          if (to === undefined || to === at || this.#now() < heldUntil()) break;
+          if (!isConfirmationDue(series, to, this.#now())) break;
+          at = to;
         }
       } catch (error) {
         // What the exchange refuses for one series must not keep the others waiting.

@@ -296,11 +296,20 @@ class Run {
     if (hasJumped) this.#isTimeDoubtful = true;
   }
 
-  /** Another process on this address may have met a ban: it holds for all. */
+  /**
+   * Another process on this address may have met a ban: it holds for all. One that was met here while the database was
+   * away is kept now, for a restart has to obey it, too.
+   */
   async #shareBan(): Promise<void> {
-    const { store, exchange, budget } = this.#options;
+    const { store, exchange, budget, exchangeTime, clock } = this.#options;
     const ban = await store.load(exchange);
     if (ban !== undefined) budget.hold(ban.untilTime);
+    // How long it still lasts is known only with the exchange's time.
+    if (!exchangeTime.isKnown) return;
+    const untilTime = budget.heldUntil;
+    const remainingMs = untilTime - exchangeTime.now(clock.monotonic());
+    if (remainingMs <= 0 || (ban?.untilTime ?? 0) >= untilTime) return;
+    await store.save({ exchange, untilTime, httpStatus: ban?.httpStatus ?? 429 }, remainingMs);
   }
 
   /** Writes what changed, gives a sign of life, and tells what became of the statuses. */

@@ -1,14 +1,14 @@
 import { type Candle, DECIMAL_FIELDS } from "../core/candle.ts";
 import type { VersionedCandle } from "../core/finality.ts";
 import type { CandleStore } from "../core/ports.ts";
-import { closeTimeOf, isTimeframe } from "../core/timeframe.ts";
+import { closeTimeOf, isAligned, isTimeframe } from "../core/timeframe.ts";
 import { type RejectionCode, validateCandle } from "../core/validate.ts";
 import type { SeriesSelector, Time } from "./selection.ts";
 
 /** A candle to be saved. Decimals are text, so that nothing rounds them; what is not given is stored as zero. */
 export interface NewCandle extends SeriesSelector {
   readonly openTime: Time;
-  /** Last millisecond; that of the timeframe when not given. */
+  /** Last millisecond; that of the timeframe when not given, which needs an open time on the timeframe's grid. */
   readonly closeTime?: Time;
   readonly open: string;
   readonly high: string;
@@ -33,7 +33,7 @@ export type SaveOutcome = "stored" | "identical" | "superseded" | "refused";
 export interface SaveRefusal {
   /** Its place in the batch. */
   readonly index: number;
-  readonly code: RejectionCode | "not-a-series" | "not-closed";
+  readonly code: RejectionCode | "not-a-series" | "not-closed" | "off-grid";
   /** One plain sentence. */
   readonly detail: string;
 }
@@ -119,6 +119,13 @@ function judge(
   if (rejection !== undefined) return rejection;
   if (candle.closeTime >= now || closeTimeOf(timeframe, openTime) >= now) {
     return { code: "not-closed", detail: `closes at ${candle.closeTime}, it is ${now} now` };
+  }
+  // An exchange that was halted does make such candles; whoever saves one knows when it closed.
+  if (values.closeTime === undefined && !isAligned(timeframe, openTime)) {
+    return {
+      code: "off-grid",
+      detail: `opens at ${openTime}, where no candle of ${timeframe} does`,
+    };
   }
   return {
     row: {

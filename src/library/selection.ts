@@ -90,8 +90,9 @@ export function storedCandle({
 }
 
 function msOf(name: string, time: Time): number {
-  const ms = typeof time === "number" ? time : time.getTime();
-  if (Number.isFinite(ms)) return Math.ceil(ms);
+  // Users without types may give anything.
+  const ms = (time as unknown) instanceof Date ? time.valueOf() : time;
+  if (Number.isFinite(ms)) return Math.ceil(ms as number);
   throw new BlackTradeError("E_USAGE", `${name} is not a time`, {
     remedy: "Give epoch milliseconds or a valid Date.",
   });

@@ -1,7 +1,10 @@
 import type { VersionedCandle } from "../../src/core/finality.ts";
 
 /** The roads by authority, written down here a second time: a wrong table in the program must not cancel out. */
-const RANKS = ["csv", "rest-early", "stream", "archive-monthly", "archive-daily", "rest"];
+const RANKS = [
+  ...["csv-partial", "csv", "archive-unproven", "rest-early", "stream"],
+  ...["archive-monthly", "archive-daily", "rest"],
+];
 
 /** Positive when `a` has to win over `b`, negative when `b` has, 0 when only the values could tell. */
 export function rank(a: VersionedCandle, b: VersionedCandle): number {

@@ -117,10 +117,14 @@ test("only what shows gaps knows of the list: it decides nothing", () => {
     /\bknownOutage|outages\.ts|known-outage/.test(readFileSync(path, "utf8")),
   );
   assert.deepEqual(knowing.sort(), [
-    "src/cli/history.ts",
+    "src/app.ts",
+    "src/cli/history-lines.ts",
     "src/cli/known-outage.ts",
     "src/cli/verify.ts",
     "src/exchanges/binance/index.ts",
     "src/exchanges/binance/outages.ts",
+    "src/serve/api/stored.ts",
+    "src/serve/parts.ts",
+    "src/serve/serving.ts",
   ]);
 });
