@@ -41,6 +41,7 @@ const { values: options } = parseArgs({
     symbols: { type: "string", default: "200" },
     viewers: { type: "string", default: "50" },
     only: { type: "string" },
+    json: { type: "boolean", default: false },
   },
 });
 const ROUND_MS = 2_000;
@@ -116,11 +117,15 @@ async function measureRequests(dataDir: string): Promise<string[]> {
       for (const one of contenders) await run(one, ROUND_MS);
     }
     await stop(server);
-    return contenders.map(({ name, tookMs, roundMs }) => {
+    const results = contenders.map(({ name, tookMs, roundMs }) => {
       const { p50, p99 } = percentilesOf(tookMs);
-      const perSecond = (tookMs.length / roundMs) * 1_000;
-      return `${name.padEnd(24)} ${perSecond.toFixed(0).padStart(6)} a second, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`;
+      return { name, perSecond: (tookMs.length / roundMs) * 1_000, p50, p99 };
     });
+    if (options.json) return [JSON.stringify(results)];
+    return results.map(
+      ({ name, perSecond, p50, p99 }) =>
+        `${name.padEnd(24)} ${perSecond.toFixed(0).padStart(6)} a second, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`,
+    );
   } finally {
     agent.destroy();
     await pool.end();

@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { openStore } from "../src/store/index.ts";
-import { median, withCandles } from "./support/million-candles.ts";
+import { medianOf } from "./support/median.ts";
+import { withCandles } from "./support/million-candles.ts";
 
 /**
  * Reading columns of one series into typed arrays, beside psql copying the same columns in binary form to nowhere; in turns.
@@ -53,9 +54,9 @@ const report = await withCandles(Number(options.rows), async ({ url, series }) =
     const newest = await timed(() => store.columns(series, EVER, FIELDS, { newest: 100_000 }));
     return {
       rowCount,
-      columnsMs: Math.round(median(ours)),
-      psqlMs: Math.round(median(theirs)),
-      ratio: Number((median(ours) / median(theirs)).toFixed(2)),
+      columnsMs: Math.round(medianOf(ours)),
+      psqlMs: Math.round(medianOf(theirs)),
+      ratio: Number((medianOf(ours) / medianOf(theirs)).toFixed(2)),
       newest100kMs: Math.round(newest),
       ...{ ours: ours.map(Math.round), theirs: theirs.map(Math.round) },
     };

@@ -1,61 +1,37 @@
-import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createWriteStream, readFileSync } from "node:fs";
+import { createWriteStream } from "node:fs";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
+import pg from "pg";
 import { createDatabase, Database, migrate, startEmbedded } from "../src/store/index.ts";
 import { sharedDataFolder } from "../test/support/shared-data.ts";
+import { type CommandRun, runCommand as run } from "./support/command.ts";
+import { medianOf } from "./support/median.ts";
+import { timed } from "./support/server.ts";
 
 /**
  * How long `import-csv` takes beside `psql`, which copies the same files into a temporary table and inserts from there
  * into the same table, alternating in one run; and how much memory a huge file takes. Every round begins with an empty
- * table, in a database of its own. Needs psql. Run:
- * `npm run bench:import -- [--rounds 5] [--huge-gb 5] [--json]`; without recorded data the rows are made.
+ * table, in a database of its own. Needs psql. `--others` adds pgloader (where it is installed), which loads into a plain
+ * table and inserts from there, and one INSERT a row of the first file, as a script does. Run:
+ * `npm run bench:import -- [--rounds 5] [--others] [--huge-gb 5] [--json]`; without recorded data the rows are made.
  */
 const { values: options } = parseArgs({
   options: {
     rounds: { type: "string", default: "5" },
     "huge-gb": { type: "string", default: "0" },
+    others: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
 });
 const BIN = join(import.meta.dirname, "../bin/black-trade.js");
 const ARCHIVE = "perf/freqtrade_1m_spot_2021-04-02_05-14_13pairs.tar.xz";
 const MADE_ROWS = 1_000_000;
+const ROW_WISE_ROWS = 5_001;
 const MINUTE_MS = 60_000;
 const FROM = Date.UTC(2021, 0, 1);
-
-interface Run {
-  readonly tookMs: number;
-  readonly peakMb: number;
-}
-
-/** Runs a program to its end; its largest resident size is read from the kernel while it runs. */
-async function run(command: string, args: readonly string[], input = ""): Promise<Run> {
-  const began = performance.now();
-  const child = spawn(command, args);
-  let said = "";
-  let peakKb = 0;
-  child.stdout.resume();
-  child.stderr.on("data", (text) => {
-    said += text;
-  });
-  child.stdin.end(input);
-  const timer = setInterval(() => {
-    try {
-      const text = readFileSync(`/proc/${child.pid}/status`, "utf8");
-      peakKb = Number(/VmHWM:\s+(\d+)/.exec(text)?.[1] ?? peakKb);
-    } catch {
-      // It has ended, or the system has no /proc.
-    }
-  }, 50);
-  const [status] = (await once(child, "close")) as [number];
-  clearInterval(timer);
-  if (status !== 0) throw new Error(`${command} ended with ${status}:\n${said}`);
-  return { tookMs: performance.now() - began, peakMb: peakKb / 1_024 };
-}
 
 /** Six-column CSV files of recorded minutes, one a symbol; made ones where there are none. */
 async function writeFiles(folder: string): Promise<{ files: string[]; rowCount: number }> {
@@ -144,8 +120,52 @@ async function countRows(url: string): Promise<number> {
   return row?.count ?? 0;
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+/** The same for pgloader: a table of its own for each file, then the insert. */
+function pgloaderScript(url: string, files: readonly string[]): string {
+  const { username, password, pathname, searchParams, host } = new URL(url);
+  const socket = searchParams.get("host");
+  const where = socket === null ? host : `unix:${socket}`;
+  const target = `postgresql://${username}:${password}@${where}${pathname}`;
+  const commands = files.map((file, index) => {
+    const symbol = basename(file, "_1m.csv");
+    return `
+LOAD CSV FROM '${file}' (ts, o, h, l, c, v)
+  INTO ${target}?tablename=l${index} (ts, o, h, l, c, v)
+  WITH skip header = 1, fields terminated by ',', batch rows = 25000
+  BEFORE LOAD DO $$ create table l${index} (ts bigint, o numeric, h numeric, l numeric, c numeric, v numeric); $$
+  AFTER LOAD DO
+    $$ insert into series (exchange, symbol, timeframe) values ('binance', '${symbol}', '1m') on conflict do nothing; $$,
+    $$ insert into candles (series_id, trade_count, open_time, version, open, high, low, close, volume,
+         quote_volume, taker_buy_volume, taker_buy_quote_volume)
+       select s.id, 0, candle_time(ts), 1, o, h, l, c, v, 0, 0, 0
+       from l${index}, series s where s.symbol = '${symbol}' on conflict do nothing; $$,
+    $$ drop table l${index}; $$;`;
+  });
+  return commands.join("\n");
+}
+
+/** Rows of one file, each an INSERT … ON CONFLICT of its own, committed by itself. @returns rows a second */
+async function rowWise(url: string, file: string): Promise<number> {
+  const [, ...lines] = (await readFile(file, "utf8")).trimEnd().split("\n").slice(0, ROW_WISE_ROWS);
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const tookMs = await timed(async () => {
+      for (const line of lines) {
+        await client.query({
+          name: "row",
+          text: `
+            insert into candles (series_id, trade_count, open_time, version, open, high, low, close, volume,
+              quote_volume, taker_buy_volume, taker_buy_quote_volume)
+            values (1, 0, candle_time($1), 1, $2, $3, $4, $5, $6, 0, 0, 0) on conflict do nothing`,
+          values: line.split(","),
+        });
+      }
+    });
+    return (lines.length / tookMs) * 1_000;
+  } finally {
+    await client.end();
+  }
 }
 
 /**
@@ -177,8 +197,14 @@ async function writeHuge(path: string, bytes: number): Promise<number> {
 
 try {
   const { files, rowCount } = await writeFiles(join(folder, "csv"));
-  const ours: Run[] = [];
-  const theirs: Run[] = [];
+  const hasPgloader = await run("pgloader", ["--version"]).then(
+    () => true,
+    () => false,
+  );
+  const ours: CommandRun[] = [];
+  const theirs: CommandRun[] = [];
+  const loaded: CommandRun[] = [];
+  const single: number[] = [];
   for (let round = 0; round < Number(options.rounds); round += 1) {
     const url = await freshDatabase();
     ours.push(await run(process.execPath, [BIN, "import-csv", "--database-url", url, ...files]));
@@ -191,8 +217,17 @@ try {
         `${imported} rows imported, ${inserted} inserted by psql: not one less a file`,
       );
     }
+    if (!options.others) continue;
+    single.push(await rowWise(await freshDatabase(), files[0] ?? ""));
+    if (!hasPgloader) continue;
+    const third = await freshDatabase();
+    const script = join(folder, "pgloader.load");
+    await writeFile(script, pgloaderScript(third, files));
+    loaded.push(await run("pgloader", ["--quiet", "--on-error-stop", script]));
+    const byPgloader = await countRows(third);
+    if (byPgloader !== inserted) throw new Error(`${byPgloader} rows by pgloader, not ${inserted}`);
   }
-  const [mine, psql] = [ours, theirs].map((runs) => median(runs.map(({ tookMs }) => tookMs))) as [
+  const [mine, psql] = [ours, theirs].map((runs) => medianOf(runs.map(({ tookMs }) => tookMs))) as [
     number,
     number,
   ];
@@ -206,9 +241,16 @@ try {
     ratio: Math.round((mine / psql) * 100) / 100,
     medianOfRatios:
       Math.round(
-        median(ours.map(({ tookMs }, index) => tookMs / (theirs[index]?.tookMs ?? 1))) * 100,
+        medianOf(ours.map(({ tookMs }, index) => tookMs / (theirs[index]?.tookMs ?? 1))) * 100,
       ) / 100,
   };
+  if (single.length > 0) report.rowWiseRowsPerSecond = Math.round(medianOf(single));
+  if (loaded.length > 0) {
+    const pgloader = medianOf(loaded.map(({ tookMs }) => tookMs));
+    report.pgloaderMs = Math.round(pgloader);
+    report.pgloaderRowsPerSecond = Math.round((rowCount / pgloader) * 1_000);
+    report.pgloaderPeakMb = Math.round(Math.max(...loaded.map(({ peakMb }) => peakMb)));
+  }
   const hugeBytes = Number(options["huge-gb"]) * 2 ** 30;
   if (hugeBytes > 0) {
     const path = join(folder, "HUGEUSDT_1s.csv");

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { EXPORT_FORMATS } from "../src/csv/export/encode.ts";
 import { Program } from "../test/support/program.ts";
-import { median, withCandles } from "./support/million-candles.ts";
+import { runCommand } from "./support/command.ts";
+import { medianOf } from "./support/median.ts";
+import { withCandles } from "./support/million-candles.ts";
 
 /**
  * `export` of one series to a file, in every format: time by the command itself, size, and the most memory that its process
@@ -29,6 +31,19 @@ interface Row {
   readonly processMs: number;
   readonly megabytes: number;
   readonly peakRssMb: number;
+  /** psql copying the same columns as CSV into a file, in turns; only beside CSV. */
+  readonly psqlMs?: number;
+  /** Whole process by whole process. */
+  readonly ratio?: number;
+}
+
+/** The view that users know, to a file. */
+async function psql(url: string, path: string): Promise<number> {
+  const columns =
+    "timestamp, open, high, low, close, volume, quote_volume, trades, taker_buy_base, taker_buy_quote, close_time";
+  const script = `\\copy (select ${columns} from ohlcv_candles order by timestamp) to '${path}' with (format csv, header)\n`;
+  return (await runCommand("psql", ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url], script))
+    .tookMs;
 }
 
 /** The most memory that a process has held so far. */
@@ -63,15 +78,22 @@ const rows = await withCandles(Number(options.rows), async ({ url, dataDir }) =>
     const format = args[1] as keyof typeof EXPORT_FORMATS;
     const path = join(dataDir, `candles.${EXPORT_FORMATS[format].extension}`);
     const rounds: Awaited<ReturnType<typeof exported>>[] = [];
+    const theirs: number[] = [];
     for (let round = 0; round < Number(options.rounds); round += 1) {
       rounds.push(await exported(url, path, args));
+      if (name === "csv") theirs.push(await psql(url, join(dataDir, "psql.csv")));
     }
+    const processMs = medianOf(rounds.map((round) => round.processMs));
+    const psqlMs = medianOf(theirs);
     results.push({
       name,
-      exportMs: Math.round(median(rounds.map(({ elapsedMs }) => elapsedMs))),
-      processMs: Math.round(median(rounds.map(({ processMs }) => processMs))),
+      exportMs: Math.round(medianOf(rounds.map(({ elapsedMs }) => elapsedMs))),
+      processMs: Math.round(processMs),
       megabytes: Number(((rounds[0]?.byteCount ?? 0) / 1e6).toFixed(1)),
       peakRssMb: Math.round(Math.max(...rounds.map(({ peakRssMb }) => peakRssMb))),
+      ...(theirs.length === 0
+        ? {}
+        : { psqlMs: Math.round(psqlMs), ratio: Number((processMs / psqlMs).toFixed(2)) }),
     });
   }
   return results;

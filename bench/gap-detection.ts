@@ -7,11 +7,13 @@ import type { Series } from "../src/core/series.ts";
 import { Coverage } from "../src/store/coverage.ts";
 import { createDatabase, Database, migrate, startEmbedded } from "../src/store/index.ts";
 import { SeriesCatalog } from "../src/store/series-catalog.ts";
+import { medianOf } from "./support/median.ts";
 
 /**
- * How long it takes to find every hole of 40 series of 1m, and how that grows with the table. The rows are made by SQL;
- * what is timed is what every command calls. Run:
- * `npm run bench:gaps -- [--rows 1000000,10000000] [--series 40] [--rounds 3] [--json]`.
+ * How long it takes to find every hole of 40 series of 1m, and the newest candle of each, and how that grows with the
+ * table. The rows are made by SQL; what is timed is what every command calls. Run:
+ * `npm run bench:gaps -- [--rows 1000000,10000000] [--series 40] [--rounds 3] [--json]`; 50,000,000 rows take 13 GB and half
+ * an hour, so they have to be asked for.
  */
 const { values: options } = parseArgs({
   options: {
@@ -36,6 +38,10 @@ interface Report {
   readonly madeCount: number;
   readonly medianMs: number;
   readonly worstSeriesMs: number;
+  /** Newest candle of every series, one look into the index each. */
+  readonly latestMs: number;
+  /** The same by DISTINCT ON, as one writes it first. */
+  readonly distinctMs: number;
   /** Of one series after vacuum. */
   readonly plan: readonly string[];
 }
@@ -73,6 +79,26 @@ async function timed<T>(act: () => Promise<T>): Promise<{ result: T; tookMs: num
   return { result, tookMs: performance.now() - began };
 }
 
+const LATEST = `
+  select s.id, c.* from series s
+  cross join lateral (
+    select * from candles where series_id = s.id order by open_time desc limit 1
+  ) c`;
+const DISTINCT = "select distinct on (series_id) * from candles order by series_id, open_time desc";
+
+/** Median of the rounds; both kinds answer with one row a series. */
+async function latestMs(database: Database, text: string, count: number): Promise<number> {
+  const times: number[] = [];
+  for (let round = 0; round < Number(options.rounds); round += 1) {
+    const { result, tookMs } = await timed(() =>
+      database.run({ text, deadlineMs: FILL_DEADLINE_MS }),
+    );
+    if (result.length !== count) throw new Error(`${result.length} rows for ${count} series`);
+    times.push(tookMs);
+  }
+  return medianOf(times);
+}
+
 async function measure(database: Database, all: readonly Series[], count: number): Promise<Report> {
   const coverage = new Coverage(database, new SeriesCatalog(database));
   const range: TimeRange = { from: FROM, to: FROM + count * MINUTE_MS };
@@ -104,8 +130,10 @@ async function measure(database: Database, all: readonly Series[], count: number
     indexMb: size?.indexMb ?? 0,
     holeCount,
     madeCount: all.length * madeHoles(count),
-    medianMs: totals.toSorted((a, b) => a - b)[Math.floor(totals.length / 2)] ?? Number.NaN,
+    medianMs: medianOf(totals),
     worstSeriesMs,
+    latestMs: await latestMs(database, LATEST, all.length),
+    distinctMs: await latestMs(database, DISTINCT, all.length),
     plan: await planOf(database, all[0], range),
   };
 }
@@ -172,11 +200,14 @@ function textOf(reports: readonly Report[]): string {
       `${report.holeCount} of ${report.madeCount}`,
       report.medianMs.toFixed(0),
       report.worstSeriesMs.toFixed(1),
+      report.latestMs.toFixed(1),
+      report.distinctMs.toFixed(0),
       growth(report.rows, first?.rows),
       growth(report.medianMs, first?.medianMs),
     ];
   });
-  const headings = "ROWS,TABLE MB,INDEX MB,HOLES FOUND,ALL SERIES MS,WORST SERIES MS,ROWS ×,TIME ×";
+  const headings =
+    "ROWS,TABLE MB,INDEX MB,HOLES FOUND,ALL SERIES MS,WORST SERIES MS,NEWEST MS,DISTINCT ON MS,ROWS ×,TIME ×";
   const table = [headings.split(","), ...rows];
   const lines = table.map((cells) =>
     cells

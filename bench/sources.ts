@@ -150,8 +150,8 @@ async function compareRest(exchange: Exchange): Promise<Comparison> {
   const expected = pages * PAGE_ROWS;
   const ours = async (): Promise<void> => {
     let count = 0;
-    for await (const page of rest.candles(SERIES, range, signal, "history")) {
-      count += page.settled.length;
+    for await (const page of rest.candles(SERIES, range, signal, "live")) {
+      count += page.rows.length;
     }
     if (count !== expected) throw new Error(`${count} candles of ${expected}`);
   };

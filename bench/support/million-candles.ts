@@ -64,8 +64,3 @@ async function fill(url: string, count: number): Promise<Series> {
     await database.close();
   }
 }
-
-/** The middle one. */
-export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-}

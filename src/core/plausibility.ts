@@ -1,6 +1,6 @@
 import type { Candle } from "./candle.ts";
-import { type FrozenFinding, isAttested, type StoredCandle } from "./findings.ts";
 import type { Source } from "./finality.ts";
+import { type FrozenFinding, isAttested, type StoredCandle } from "./findings.ts";
 import type { Series } from "./series.ts";
 import { cellOf, closeTimeOf, nextOpenTime, nominalMs, type Timeframe } from "./timeframe.ts";
 

@@ -27,8 +27,7 @@ import { SeriesCatalog } from "./series-catalog.ts";
 import { type Access, checkServer, type ServerReport } from "./server-check.ts";
 import { readFacts } from "./status-reader.ts";
 
-export type { CandleColumns, ColumnField } from "./candle-columns.ts";
-export type { ScanOptions } from "./candle-scan.ts";
+export type { ColumnField } from "./candle-columns.ts";
 export { describeTarget, maskPasswords, parseDatabaseUrl } from "./connection-url.ts";
 export { createDatabase } from "./create-database.ts";
 export { Database, type DatabaseOptions } from "./database.ts";

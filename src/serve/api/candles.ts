@@ -130,7 +130,8 @@ async function bodyOf(
   format: MediaFormat,
 ): Promise<string | Buffer> {
   if (format === "json") {
-    const isStored = forming !== null && forming.openTime <= (candles.at(-1)?.candle.openTime ?? -1);
+    const isStored =
+      forming !== null && forming.openTime <= (candles.at(-1)?.candle.openTime ?? -1);
     const more = wanted.forming ? `,"forming":${JSON.stringify(isStored ? null : forming)}` : "";
     const nextCursor = JSON.stringify(next === undefined ? null : cursorText(next));
     return `{"series":${JSON.stringify(seriesDocument(series))},"candles":[${candles.map(storedText).join(",")}],"nextCursor":${nextCursor}${more}}`;
