@@ -10,7 +10,7 @@ export interface LoadCase {
   readonly name: string;
   readonly what: string;
   readonly shape: Shape;
-  /** How long getting active may take, s. */
+  /** How long to wait for all series to be active, s; then it is measured as it is. */
   readonly readyS: number;
   /** Happens while it is measured. @returns what was seen of it */
   readonly meanwhile?: (program: LoadedProgram, seconds: number) => Promise<string>;
@@ -23,6 +23,17 @@ export interface LoadReport {
   readonly name: string;
   readonly line: string;
   readonly isGood: boolean;
+  readonly seconds: number;
+  readonly framesPerSecond: number;
+  readonly storedPerSecond: number;
+  /** Close → stored: upper edges of the buckets of the program's own histogram. */
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly rssMb: number;
+  readonly cpuPercent: number;
+  readonly shed: number;
+  /** Series by state when the measurement began. */
+  readonly states: string;
 }
 
 const EIGHT = ["1s", "1m", "3m", "5m", "15m", "30m", "1h", "4h"];
@@ -60,14 +71,14 @@ export const LOAD_CASES: readonly LoadCase[] = [
     name: "L3",
     what: "1,500 × 16 = 24,000 streams",
     shape: L3,
-    readyS: 900,
+    readyS: 120,
     limits: { rssMb: 350, p99Ms: 3_000, shed: 0 },
   },
   {
     name: "L5",
     what: "L3, the database frozen for a third of the time",
     shape: L3,
-    readyS: 900,
+    readyS: 120,
     limits: { rssMb: 450 },
     meanwhile: async (program, seconds) => {
       await sleep((seconds / 4) * 1_000);
@@ -82,7 +93,7 @@ export const LOAD_CASES: readonly LoadCase[] = [
     name: "L6",
     what: "L3, every socket cut at once",
     shape: L3,
-    readyS: 900,
+    readyS: 120,
     limits: { rssMb: 450, shed: 0 },
     meanwhile: async (program, seconds) => {
       await sleep((seconds / 3) * 1_000);
@@ -168,8 +179,8 @@ export async function runCase(
 ): Promise<LoadReport> {
   const program = await LoadedProgram.start(one.shape);
   try {
-    const readyMs = await program.active(one.readyS * 1_000);
-    say(`${one.name}: active after ${(readyMs / 1_000).toFixed(0)} s`);
+    const { tookMs: readyMs, states } = await program.settled(one.readyS * 1_000);
+    say(`${one.name}: after ${(readyMs / 1_000).toFixed(0)} s ${states}`);
     const first = await program.reading();
     const readings: Reading[] = [first];
     const seen = one.meanwhile?.(program, seconds);
@@ -207,11 +218,20 @@ export async function runCase(
     return {
       name: one.name,
       isGood: over.length === 0,
+      seconds: took,
+      framesPerSecond: (last.receivedCount - first.receivedCount) / took,
+      storedPerSecond: (last.storedCount - first.storedCount) / took,
+      p50Ms: p(0.5),
+      p99Ms: p(0.99),
+      rssMb,
+      cpuPercent: cpu,
+      shed,
+      states,
       line:
         `load     ${one.name} (${one.what}) ${took.toFixed(0)} s  frames ${((last.receivedCount - first.receivedCount) / took).toFixed(0)}/s taken over  ` +
         `stored ${((last.storedCount - first.storedCount) / took).toFixed(0)}/s  close→stored p50 ≤ ${p(0.5)} ms p99 ≤ ${p(0.99)} ms  sent→stored p99 ≤ ${own} ms  ` +
         `loop max ${last.loopMaxMs.toFixed(0)} ms  rss ${rssMb.toFixed(0)} MB  cpu ${cpu.toFixed(0)} %  shed ${shed}  open gaps ${last.openGaps}  ` +
-        `violations ${broken} of ${requestCount} requests  weight ≤ ${maxWeightPerMinute}  ready ${(readyMs / 1_000).toFixed(0)} s` +
+        `violations ${broken} of ${requestCount} requests  weight ≤ ${maxWeightPerMinute}  begun after ${(readyMs / 1_000).toFixed(0)} s with ${states}` +
         `${happened === "" ? "" : `  ${happened}`}${over.length === 0 ? "" : `  OVER: ${over.join(", ")}`}`,
     };
   } finally {

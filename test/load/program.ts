@@ -108,6 +108,15 @@ export class LoadedProgram {
     }
   }
 
+  /** Waits like {@link active}, but takes things as they are after `maxMs`: catching up may take the exchange's limits long. */
+  async settled(maxMs: number): Promise<{ readonly tookMs: number; readonly states: string }> {
+    const began = performance.now();
+    await this.active(maxMs).catch(() => undefined);
+    const states = await this.states().catch(() => ({ unknown: 1 }));
+    const text = Object.entries(states).map(([word, count]) => `${count} ${word}`);
+    return { tookMs: performance.now() - began, states: text.join(", ") };
+  }
+
   async fault(fault: object): Promise<void> {
     const headers = { "content-type": "application/json" };
     const body = JSON.stringify(fault);

@@ -10,6 +10,9 @@ import { isRunning } from "../../src/store/embedded/lock-file.ts";
 import { startEmbedded } from "../../src/store/embedded.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { readMigrations } from "../../src/store/migration-files.ts";
+import { testSetting } from "./setting.ts";
+
+export { testSetting };
 
 /** A server that tests may fill with databases of their own. */
 export interface TestServer {
@@ -82,12 +85,6 @@ export async function createTestDatabase(
     urlOf: (other) => server.urlOf(other),
     drop: () => asAdmin(server, (admin) => drop(admin, name)),
   };
-}
-
-/** Reads a switch of the tests. */
-export function testSetting(name: `TEST_${string}`): string | undefined {
-  const value = process.env[name];
-  return value === "" ? undefined : value;
 }
 
 /** The server behind a connection URL. */
