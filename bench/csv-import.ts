@@ -122,10 +122,8 @@ async function countRows(url: string): Promise<number> {
 
 /** The same for pgloader: a table of its own for each file, then the insert. */
 function pgloaderScript(url: string, files: readonly string[]): string {
-  const { username, password, pathname, searchParams, host } = new URL(url);
-  const socket = searchParams.get("host");
-  const where = socket === null ? host : `unix:${socket}`;
-  const target = `postgresql://${username}:${password}@${where}${pathname}`;
+  const { user, password, host, port, database } = new pg.Client({ connectionString: url });
+  const target = `postgresql://${user}:${password}@unix:${host}:${port}/${database}`;
   const commands = files.map((file, index) => {
     const symbol = basename(file, "_1m.csv");
     return `

@@ -363,6 +363,24 @@ describe("changes of candles", () => {
     await fresh.close();
   });
 
+  test("a caller's temporary table does not stand in for the log when it is pruned", async () => {
+    const database = await createTestDatabase(await sharedServer(), "migrated");
+    const admin = new Database({ url: database.url, poolSize: 1 });
+    try {
+      await admin.run({
+        text: "create temp table candle_changes as select id::bigint, now() + (id - 4) * interval '30 days' as logged_at from generate_series(1, 7) id",
+      });
+      await admin.run({ text: "select prune_candle_changes()" });
+      const [left] = await admin.run<{ count: number }>({
+        text: "select count(*)::int as count from pg_temp.candle_changes",
+      });
+      assert.equal(left?.count, 7);
+    } finally {
+      await admin.close();
+      await database.drop();
+    }
+  });
+
   test("a writer without the right to delete prunes all the same", async () => {
     const role = `follower_${process.pid}`;
     await admin.run({ text: `create role ${role} login password 'secret'` });

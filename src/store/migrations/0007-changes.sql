@@ -49,6 +49,13 @@ begin
 end
 $$;
 
+-- It runs with rights that its caller lacks: a temporary table of the caller must not stand in for the real one.
+do $$
+begin
+  execute format('alter function prune_candle_changes() set search_path = %s, pg_temp', current_setting('search_path'));
+end
+$$;
+
 -- down
 drop function prune_candle_changes();
 drop function log_candle_changes(int[], bigint[], bigint[], boolean[]);
