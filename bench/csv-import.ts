@@ -1,14 +1,14 @@
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { createDatabase, Database, migrate, startEmbedded } from "../src/store/index.ts";
-import { sharedDataFolder } from "../test/support/shared-data.ts";
 import { type CommandRun, runCommand as run } from "./support/command.ts";
 import { medianOf } from "./support/median.ts";
+import { FROM, madeRow, writeRecordedMinutes } from "./support/recorded-minutes.ts";
 import { timed } from "./support/server.ts";
 
 /**
@@ -27,56 +27,7 @@ const { values: options } = parseArgs({
   },
 });
 const BIN = join(import.meta.dirname, "../bin/black-trade.js");
-const ARCHIVE = "perf/freqtrade_1m_spot_2021-04-02_05-14_13pairs.tar.xz";
-const MADE_ROWS = 1_000_000;
 const ROW_WISE_ROWS = 5_001;
-const MINUTE_MS = 60_000;
-const FROM = Date.UTC(2021, 0, 1);
-
-/** Six-column CSV files of recorded minutes, one a symbol; made ones where there are none. */
-async function writeFiles(folder: string): Promise<{ files: string[]; rowCount: number }> {
-  const recorded = sharedDataFolder();
-  await mkdir(folder, { recursive: true });
-  let rowCount = 0;
-  const write = async (symbol: string, rows: readonly (readonly unknown[])[]): Promise<void> => {
-    rowCount += rows.length;
-    const lines = rows.map((row) => row.join(","));
-    const text = `timestamp,open,high,low,close,volume\n${lines.join("\n")}\n`;
-    await writeFile(join(folder, `${symbol}_1m.csv`), text);
-  };
-  if (recorded === undefined) {
-    await write(
-      "MADEUSDT",
-      Array.from({ length: MADE_ROWS }, (_, index) => madeRow(index)),
-    );
-  } else {
-    const unpacked = join(folder, "../json");
-    await mkdir(unpacked, { recursive: true });
-    await run("tar", ["xJf", join(recorded, ARCHIVE), "-C", unpacked]);
-    for (const name of await readdir(unpacked)) {
-      const text = await readFile(join(unpacked, name), "utf8");
-      // The text of the numbers is kept: what JSON.parse makes of them is a float.
-      const rows = [...text.matchAll(/\[([^[\]]+)\]/g)].map(([, row = ""]) => row.split(/,\s*/));
-      await write(basename(name, "-1m.json").replace("_", ""), rows);
-    }
-  }
-  const files = (await readdir(folder)).map((name) => join(folder, name));
-  return { files, rowCount };
-}
-
-function madeRow(index: number): (number | string)[] {
-  const price = 60_000 + (index % 997) * 0.13;
-  const text = (value: number): string => value.toFixed(2);
-  const volume = ((index % 7_919) / 31).toFixed(6);
-  return [
-    FROM + index * MINUTE_MS,
-    text(price),
-    text(price + 9),
-    text(price - 9),
-    text(price + 1),
-    volume,
-  ];
-}
 
 /** What a user would type into psql. The table has the same columns, checks and key. */
 function psqlScript(files: readonly string[]): string {
@@ -194,7 +145,7 @@ async function writeHuge(path: string, bytes: number): Promise<number> {
 }
 
 try {
-  const { files, rowCount } = await writeFiles(join(folder, "csv"));
+  const { files, rowCount } = await writeRecordedMinutes(join(folder, "csv"));
   const hasPgloader = await run("pgloader", ["--version"]).then(
     () => true,
     () => false,

@@ -17,13 +17,13 @@ import { type BenchServer, timed, withDatabaseAt, withServer } from "./support/s
  * an empty database, beside download, `unzip -p`, psql's COPY and INSERT … ON CONFLICT into the same table. REST: pages of
  * 1,000 candles as the program reads them (budget, checks, what is closed), beside fetch and JSON of the same pages.
  * Alternating, medians. Needs psql and unzip.
- * Run: `node bench/sources.ts [--only archive|rest] [--rounds 5] [--months 4] [--pages 60] [--json]`.
+ * Run: `node bench/sources.ts [--only archive|rest] [--rounds 5] [--months 6] [--pages 60] [--json]`.
  */
 const { values: options } = parseArgs({
   options: {
     only: { type: "string" },
     rounds: { type: "string", default: "5" },
-    months: { type: "string", default: "4" },
+    months: { type: "string", default: "6" },
     pages: { type: "string", default: "60" },
     json: { type: "boolean", default: false },
   },

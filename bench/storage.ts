@@ -1,32 +1,32 @@
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createDatabase, type Database, migrate } from "../src/store/index.ts";
 import { testSetting } from "../test/support/setting.ts";
 import { readSharedData, sharedDataFolder } from "../test/support/shared-data.ts";
-import { withDatabaseAt, withServer } from "./support/server.ts";
+import { writeRecordedMinutes } from "./support/recorded-minutes.ts";
+import { type BenchServer, withDatabaseAt, withServer } from "./support/server.ts";
 
 /**
  * Bytes a candle, indexes included, after vacuum: our table, the layout that it replaced, and TimescaleDB compressed where
- * `TEST_TIMESCALE_URL` names a server. Recorded hours with all twelve columns where there are any, else made ones; as many
- * series with the same rows as `--copies` says, loaded in blocks of 1,000 in turn, as a parallel backfill does.
- * Run: `node bench/storage.ts [--copies 20] [--json]`.
+ * `TEST_TIMESCALE_URL` names a server. Recorded minutes of 13 symbols, whose quote and taker columns are reckoned to the
+ * exchange's eight decimals (made rows where none are recorded), and recorded hours of BTCUSDT with all twelve columns, the
+ * longest numbers there are. Loaded in blocks of 1,000 of each series in turn, as a parallel backfill does.
+ * Run: `node bench/storage.ts [--json]`.
  */
 const { values: options } = parseArgs({
   options: {
-    copies: { type: "string", default: "20" },
     json: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
   },
 });
-const copies = Number(options.copies);
-const RECORDED = "archive12/BTCUSDT_1h_2021-2026.csv.gz";
-const MADE_ROWS = 50_000;
-const HOUR_MS = 3_600_000;
-const FROM = Date.UTC(2021, 0, 1);
+const HOURS = "archive12/BTCUSDT_1h_2021-2026.csv.gz";
+const QUICK_FILES = 2;
 
 const RAW = `
   create unlogged table raw (
-    open_ms bigint, open numeric, high numeric, low numeric, close numeric, volume numeric, close_ms bigint,
+    id int, open_ms bigint, open numeric, high numeric, low numeric, close numeric, volume numeric, close_ms bigint,
     quote_volume numeric, trades int, taker_buy numeric, taker_buy_quote numeric
   )`;
 
@@ -44,8 +44,12 @@ const OLD = `
   create index on ohlcv_old (symbol, timeframe);
   create index on ohlcv_old (timestamp)`;
 
+const MINUTES = `
+  insert into raw
+  select $1, ts, o, h, l, c, v, ts + 59999, round(c * v, 8), (v % 1000)::int, round(v * 0.4871, scale(v)), round(c * v * 0.4871, 8)
+  from minutes`;
 const BLOCKS = `
-  from (select *, row_number() over (order by open_ms) / 1000 as block from raw) r, generate_series(1, ${copies}) id
+  from (select *, row_number() over (partition by id order by open_ms) / 1000 as block from raw) r
   order by block, id, open_ms`;
 const FILL = `
   insert into candles (series_id, trade_count, open_time, version, open, high, low, close, volume,
@@ -64,9 +68,10 @@ interface Size {
   readonly index: number;
 }
 
-interface Report {
+/** One set of candles. */
+interface Sample {
+  readonly what: string;
   readonly rows: number;
-  readonly digits: "recorded" | "made";
   readonly plain: Size;
   readonly old: Size;
   /** With what it was before, in the same hypertable. */
@@ -75,50 +80,44 @@ interface Report {
     | { readonly skipped: string };
 }
 
-/** Rows of the archive's twelve columns without the last, times in ms. */
-function rows(): { text: string; digits: Report["digits"] } {
-  const folder = sharedDataFolder();
-  if (folder !== undefined && existsSync(join(folder, RECORDED))) {
-    const lines = readSharedData(RECORDED).trim().split("\n");
-    const text = lines.filter((line) => /^\d/.test(line)).map(recordedRow);
-    return { text: text.join("\n"), digits: "recorded" };
-  }
-  return {
-    text: Array.from({ length: MADE_ROWS }, (_, index) => madeRow(index)).join("\n"),
-    digits: "made",
+/** Fills `raw`. */
+type Load = (database: Database) => Promise<void>;
+
+/** Six-column files; the other columns are reckoned. */
+function loadMinutes(files: readonly string[]): Load {
+  return async (database) => {
+    const columns = "ts bigint, o numeric, h numeric, l numeric, c numeric, v numeric";
+    await database.run({ text: `create unlogged table minutes (${columns})` });
+    for (const [index, file] of files.entries()) {
+      const data = await readFile(file);
+      await database.transaction((tx) =>
+        tx.copyIn("copy minutes from stdin (format csv, header)", [data]),
+      );
+      await database.run({ text: MINUTES, values: [index + 1] });
+      await database.run({ text: "truncate minutes" });
+    }
   };
 }
 
-function recordedRow(line: string): string {
-  const cells = line.split(",").slice(0, 11);
-  // µs since 2025.
-  for (const time of [0, 6]) cells[time] = String(cells[time]).slice(0, 13);
-  return cells.join(",");
-}
-
-function madeRow(index: number): string {
-  const price = 60_000 + (index % 997) * 0.13;
-  const text = (value: number, digits = 2): string =>
-    `${value.toFixed(digits)}${"0".repeat(8 - digits)}`;
-  const open = FROM + index * HOUR_MS;
-  const volume = ((index % 7_919) + 1) / 31;
-  return [
-    open,
-    ...[price, price + 9, price - 9, price + 1].map((value) => text(value)),
-    text(volume, 5),
-    open + HOUR_MS - 1,
-    text(volume * price, 8),
-    index % 5_000,
-    text(volume / 2, 5),
-    text((volume * price) / 2, 8),
-  ].join(",");
-}
-
-async function load(database: Database): Promise<number> {
-  await database.run({ text: RAW });
+/** The archive's twelve columns. */
+const loadHours: Load = async (database) => {
+  const lines = readSharedData(HOURS).trim().split("\n");
+  const rows = lines
+    .filter((line) => /^\d/.test(line))
+    .map((line) => {
+      const cells = line.split(",").slice(0, 11);
+      // µs since 2025.
+      for (const time of [0, 6]) cells[time] = String(cells[time]).slice(0, 13);
+      return `1,${cells.join(",")}\n`;
+    });
   await database.transaction((tx) =>
-    tx.copyIn("copy raw from stdin (format csv)", [Buffer.from(`${rows().text}\n`)]),
+    tx.copyIn("copy raw from stdin (format csv)", [Buffer.from(rows.join(""))]),
   );
+};
+
+async function fill(database: Database, load: Load): Promise<number> {
+  await database.run({ text: RAW });
+  await load(database);
   await database.run({ text: FILL });
   await database.run({ text: "vacuum (analyze) candles" });
   const [row] = await database.run<{ count: number }>({ text: "select count(*) from candles" });
@@ -138,7 +137,7 @@ async function sizeOf(
   return { bytes: (heap + index) / count, heap: heap / count, index: index / count };
 }
 
-async function compressed(): Promise<Report["compressed"]> {
+async function compressed(load: Load): Promise<Sample["compressed"]> {
   const server = testSetting("TEST_TIMESCALE_URL");
   if (server === undefined) return { skipped: "TEST_TIMESCALE_URL is not set" };
   const url = new URL(server);
@@ -147,7 +146,7 @@ async function compressed(): Promise<Report["compressed"]> {
   try {
     return await withDatabaseAt(url.href, async (database) => {
       await migrate(database);
-      const count = await load(database);
+      const count = await fill(database, load);
       const size = async (): Promise<number> => {
         const [row] = await database.run<{ bytes: number }>({
           text: "select hypertable_size('candles') as bytes",
@@ -171,28 +170,39 @@ async function compressed(): Promise<Report["compressed"]> {
   }
 }
 
-const report = await withServer(async (server): Promise<Report> => {
-  const plainUrl = await server.freshDatabase();
-  return withDatabaseAt(plainUrl, async (database) => {
-    const count = await load(database);
-    const plain = await sizeOf(database, "candles", count);
+async function measure(server: BenchServer, what: string, load: Load): Promise<Sample> {
+  return withDatabaseAt(await server.freshDatabase(), async (database) => {
+    const rows = await fill(database, load);
+    const plain = await sizeOf(database, "candles", rows);
     for (const text of OLD.split(";")) await database.run({ text });
     await database.run({ text: FILL_OLD });
     await database.run({ text: "vacuum (analyze) ohlcv_old" });
-    const old = await sizeOf(database, "ohlcv_old", count);
-    return { rows: count, digits: rows().digits, plain, old, compressed: await compressed() };
+    const old = await sizeOf(database, "ohlcv_old", rows);
+    return { what, rows, plain, old, compressed: await compressed(load) };
   });
+}
+
+const samples = await withServer(async (server) => {
+  const { files, isRecorded } = await writeRecordedMinutes(join(server.folder, "csv"));
+  const some = options.quick ? files.slice(0, QUICK_FILES) : files;
+  const what = isRecorded ? `recorded minutes of ${some.length} symbols` : "made minutes";
+  const all = [await measure(server, what, loadMinutes(some))];
+  const folder = sharedDataFolder();
+  if (folder !== undefined && existsSync(join(folder, HOURS))) {
+    all.push(await measure(server, "recorded hours of BTCUSDT", loadHours));
+  }
+  return all;
 });
-if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
+if (options.json) process.stdout.write(`${JSON.stringify(samples)}\n`);
 else {
   const line = (name: string, { bytes, heap, index }: Size): string =>
-    `${name.padEnd(24)}${bytes.toFixed(0)} B a candle (table ${heap.toFixed(0)}, indexes ${index.toFixed(0)})\n`;
-  process.stdout.write(
-    `${report.rows.toLocaleString("en-US")} rows of ${report.digits} digits in ${copies} series\n` +
-      line("plain", report.plain) +
-      line("old layout", report.old) +
-      ("skipped" in report.compressed
-        ? `TimescaleDB             not measured: ${report.compressed.skipped}\n`
-        : `TimescaleDB             ${report.compressed.bytes.toFixed(0)} B a candle compressed, ${report.compressed.before.toFixed(0)} before\n`),
-  );
+    `  ${name.padEnd(22)}${bytes.toFixed(0)} B a candle (table ${heap.toFixed(0)}, indexes ${index.toFixed(0)})\n`;
+  for (const { what, rows, plain, old, compressed } of samples) {
+    process.stdout.write(
+      `${what}, ${rows.toLocaleString("en-US")} rows\n${line("plain", plain)}${line("old layout", old)}` +
+        ("skipped" in compressed
+          ? `  TimescaleDB           not measured: ${compressed.skipped}\n`
+          : `  TimescaleDB           ${compressed.bytes.toFixed(0)} B a candle compressed, ${compressed.before.toFixed(0)} before\n`),
+    );
+  }
 }

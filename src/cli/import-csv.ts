@@ -31,6 +31,7 @@ interface ImportFlags {
   readonly columns?: string;
   readonly map?: string;
   readonly timeZone?: string;
+  readonly closed?: boolean;
   readonly dryRun?: boolean;
   readonly again?: boolean;
   readonly refusals?: string;
@@ -60,6 +61,10 @@ export function importCsvCommand(output: Output, end: (status: ExitStatus) => vo
     )
     .option("--map <pairs>", "names of columns in the header, e.g. time=Date,volume=Vol")
     .option("--time-zone <offset>", "zone of times that are written without one: UTC or +09:00")
+    .option(
+      "--closed",
+      "the files hold closed candles only, as export writes them: take the newest one, too",
+    )
     .option("--dry-run", "read and report everything, store nothing; needs no database")
     .option("--again", "read files again that were imported before and have not changed")
     .option(
@@ -76,11 +81,12 @@ export function importCsvCommand(output: Output, end: (status: ExitStatus) => vo
   npx black-trade import-csv btc.csv --symbol BTCUSDT --timeframe 1d
   npx black-trade import-csv odd.csv --symbol ETHUSDT --map time=Date,volume=Vol --time-zone UTC
   npx black-trade import-csv --dry-run
+  npx black-trade import-csv --closed export/                 files of black-trade export
 
 Reads .csv, .csv.gz, .zip, .json and .feather of this system, data.binance.vision, freqtrade, CryptoDataDownload, Kaggle,
 TradingView, backtrader, Yahoo, Jesse, zipline and CoinMarketCap, and any table whose header names its columns; told by
-content. The newest candle of a file is not stored: it may have been forming still. It enters the gap ledger and is
-fetched. It can be stopped and started again at any time, and may run beside ingestion: what an exchange served is
+content. The newest candle of a file is not stored: it may have been forming still (but for --closed). It enters the gap
+ledger and is fetched. An import can be stopped and started again at any time, and may run beside ingestion: what an exchange served is
 never replaced by a file. Exit status: 0 whole, 3 something was refused (see the report), 4 no database.
 `,
     )
@@ -182,6 +188,7 @@ function hintsOf(flags: ImportFlags): ImportHints {
     ...(flags.columns === undefined ? {} : { columns: parseColumns(flags.columns) }),
     ...(flags.map === undefined ? {} : { map: parseMap(flags.map) }),
     ...(zoneMs === undefined ? {} : { zoneMs }),
+    ...(flags.closed === true ? { isClosed: true } : {}),
   };
 }
 

@@ -17,6 +17,8 @@ export interface ImportHints {
   readonly map?: Readonly<Partial<Record<Field, string>>>;
   /** Offset of times without a zone. */
   readonly zoneMs?: number;
+  /** The files hold closed candles only, as `export` writes them: the newest one is taken, too. */
+  readonly isClosed?: boolean;
 }
 
 /** How the rows of a file become candles of one series. */
@@ -85,10 +87,15 @@ export function planRows(sample: Sample, hints: ImportHints): RowPlan | FileRefu
     ...(match.timeframeColumn === undefined ? {} : { timeframeColumn: match.timeframeColumn }),
     hasOddCandles: match.hasOddCandles ?? false,
     hasDecimalComma,
-    ...(match.wholeUntil === undefined ? {} : { wholeUntil: match.wholeUntil }),
+    ...wholeUntilOf(match, hints),
     ...(match.symbol === undefined ? {} : { ownSymbol: match.symbol }),
     notes: series.notes,
   };
+}
+
+function wholeUntilOf(match: LayoutMatch, hints: ImportHints): Pick<RowPlan, "wholeUntil"> {
+  if (hints.isClosed === true) return { wholeUntil: Number.POSITIVE_INFINITY };
+  return match.wholeUntil === undefined ? {} : { wholeUntil: match.wholeUntil };
 }
 
 function matchOf(sample: Sample, hints: ImportHints): LayoutMatch | FileRefusal {

@@ -44,7 +44,9 @@ export async function chaos(
     }
     // Corrections and confirmed answers are read again within half a minute.
     await wait(8_000);
-    const { candles, lost, extra, wrong } = await scene.compare();
+    const until = scene.simulator.now();
+    await scene.complete(60_000).catch(() => undefined);
+    const { candles, lost, extra, wrong } = await scene.compare(until);
     const { violations, maxWeightPerMinute } = scene.simulator.journal.counts();
     const broken = Object.values(violations).reduce((sum, count) => sum + count, 0);
     findings.push(...[...lost.slice(0, 3), ...extra.slice(0, 3), ...wrong.slice(0, 3)]);

@@ -83,8 +83,11 @@ export async function crashes(
     scene.start();
     // An outage leaves a gap that is open for an hour: what counts is the table, not the word.
     const healMs = await scene.complete(120_000);
+    // What is stored early is read again once it has settled.
     await wait(8_000);
-    const { candles, lost, extra, wrong } = await scene.compare();
+    const until = scene.simulator.now();
+    await scene.complete(30_000).catch(() => undefined);
+    const { candles, lost, extra, wrong } = await scene.compare(until);
     for (const finding of [...lost, ...extra, ...wrong].slice(0, 5)) say(`finding: ${finding}`);
     const { violations } = scene.simulator.journal.counts();
     const broken = Object.values(violations).reduce((sum, count) => sum + count, 0);

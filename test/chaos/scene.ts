@@ -164,8 +164,9 @@ export class Scene {
   /** @returns ms that passed until every candle that the exchange has was stored. @throws after `maxMs` */
   async complete(maxMs: number): Promise<number> {
     const began = performance.now();
+    const until = this.simulator.now();
     for (;;) {
-      const { lost } = await this.compare();
+      const { lost } = await this.compare(until);
       const tookMs = performance.now() - began;
       if (lost.length === 0) return tookMs;
       if (tookMs > maxMs)
@@ -176,10 +177,9 @@ export class Scene {
     }
   }
 
-  /** Every candle of every series since the begin, beside the exchange's. */
-  async compare(): Promise<Comparison> {
+  /** Every candle of every series since the begin that closed before `until`, beside the exchange's. */
+  async compare(until: number = this.simulator.now() - 6_000): Promise<Comparison> {
     const reader = await this.reader();
-    const until = this.simulator.now() - 6_000;
     const all = { candles: 0, lost: [] as string[], extra: [] as string[], wrong: [] as string[] };
     for (const series of this.series) {
       const range = { from: this.from, until };
