@@ -68,7 +68,7 @@ export async function crashes(
         };
         scene.start(env, hook);
         const calm = isProvoked === true ? provoke(scene) : undefined;
-        const ended = await Promise.race([scene.program.ended(), wait(REACHED_WITHIN_MS)]);
+        const ended = await within(REACHED_WITHIN_MS, scene.program.ended());
         calm?.();
         if (ended?.signal === "SIGKILL") killed += 1;
         else {
@@ -100,6 +100,16 @@ export async function crashes(
     };
   } finally {
     await scene.close();
+  }
+}
+
+/** @returns what `work` gives, or `undefined` when it takes longer */
+async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+  const done = new AbortController();
+  try {
+    return await Promise.race([work, wait(ms, undefined, { signal: done.signal })]);
+  } finally {
+    done.abort();
   }
 }
 
