@@ -94,16 +94,16 @@ describe("the package", { timeout: 300_000 }, () => {
 
   after(() => rm(folder, { recursive: true, force: true }));
 
-  test("holds the program, its types and its migrations, and nothing else", () => {
+  test("holds the program, its types, its migrations and its page, and nothing else", () => {
     const sources = globSync("src/**/*.ts", { cwd: ROOT })
-      .filter((path) => !path.endsWith(".test.ts"))
+      .filter((path) => !/\.(?:test|d)\.ts$/.test(path))
       .map((path) => path.replace(/^src/, "dist").replace(/\.ts$/, ""));
     const expected = [
       ...["CHANGELOG.md", "LICENSE", "README.md", "bin/black-trade.js", "package.json"],
       ...sources.flatMap((path) => [`${path}.js`, `${path}.d.ts`]),
-      ...globSync("src/store/migrations/*.sql", { cwd: ROOT }).map((path) =>
-        path.replace(/^src/, "dist"),
-      ),
+      ...globSync(["src/store/migrations/*.sql", "src/serve/dashboard/page/*.{html,css,svg,js}"], {
+        cwd: ROOT,
+      }).map((path) => path.replace(/^src/, "dist")),
     ];
     assert.deepEqual([...files].sort(), expected.sort());
     assert.ok(files.includes("dist/store/migrations/0001-candles.sql"));

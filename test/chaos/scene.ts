@@ -39,6 +39,8 @@ export class Scene {
   readonly embedded: Embedded;
   readonly series: readonly Series[];
   readonly dataDir: string;
+  /** The folder was made for this scene and goes with it. */
+  readonly #isFolderOwn: boolean;
   /** Since when candles are compared, exchange time. */
   readonly from: number;
   program!: Program;
@@ -52,7 +54,9 @@ export class Scene {
 
   private constructor(
     parts: Pick<Scene, "simulator" | "rest" | "stream" | "database" | "embedded" | "dataDir">,
+    isFolderOwn: boolean,
   ) {
+    this.#isFolderOwn = isFolderOwn;
     this.simulator = parts.simulator;
     this.rest = parts.rest;
     this.stream = parts.stream;
@@ -75,14 +79,17 @@ export class Scene {
     const embedded = await startEmbedded({ dataDir: folder });
     await createDatabase({ url: embedded.urlOf(NAME) });
     const socket = partsOf(embedded.urlOf(NAME)).searchParams.get("host") ?? "";
-    return new Scene({
-      simulator,
-      rest: await TcpProxy.to({ host: "127.0.0.1", port: simulator.port }),
-      stream: await TcpProxy.to({ host: "127.0.0.1", port: simulator.port }),
-      database: await TcpProxy.to({ path: join(socket, `.s.PGSQL.${PORT}`) }),
-      embedded,
-      dataDir: folder,
-    });
+    return new Scene(
+      {
+        simulator,
+        rest: await TcpProxy.to({ host: "127.0.0.1", port: simulator.port }),
+        stream: await TcpProxy.to({ host: "127.0.0.1", port: simulator.port }),
+        database: await TcpProxy.to({ path: join(socket, `.s.PGSQL.${PORT}`) }),
+        embedded,
+        dataDir: folder,
+      },
+      dataDir === undefined,
+    );
   }
 
   /** Starts the program, through the proxies. */
@@ -202,7 +209,7 @@ export class Scene {
     for (const proxy of [this.rest, this.stream, this.database]) await proxy.close();
     await this.simulator.close();
     await this.embedded.release();
-    await rm(this.dataDir, { recursive: true, force: true });
+    if (this.#isFolderOwn) await rm(this.dataDir, { recursive: true, force: true });
   }
 }
 
