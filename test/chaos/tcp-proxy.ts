@@ -113,7 +113,9 @@ class Link {
   /** Half of what waits goes out, then both ends are reset. */
   cut(): void {
     for (const way of this.#ways) way.spill();
-    this.#client.resetAndDestroy();
+    // After an end() a reset fails within libuv, and the handle then keeps the process from ever ending.
+    if (this.#client.writableEnded) this.#client.destroy();
+    else this.#client.resetAndDestroy();
     // A unix socket knows no reset.
     this.#server.destroy();
     this.onEnd();
