@@ -88,7 +88,7 @@ export const BENCHES: readonly Bench[] = [
     name: "live",
     title: "Live: 200 symbols × 1s, close → stored, seen from outside",
     script: "bench/live.ts",
-    args: ["--seconds", "60"],
+    args: ["--seconds", "40"],
     quickArgs: ["--seconds", "5", "--symbols", "20"],
     linesOf: (report) => [
       {
@@ -127,7 +127,7 @@ export const BENCHES: readonly Bench[] = [
     name: "compositions",
     title: "Live: the same market by what a user would write (client library + insert row by row)",
     script: "bench/compositions.ts",
-    args: ["--seconds", "40"],
+    args: ["--seconds", "24"],
     quickArgs: ["--seconds", "6", "--symbols", "20"],
     linesOf: (report) =>
       list(report, "contenders").map((one) => ({
@@ -143,7 +143,7 @@ export const BENCHES: readonly Bench[] = [
     name: "load",
     title: "Live: 1,500 symbols × 16 timeframes = 24,000 streams (load L3)",
     script: "test/load/run.ts",
-    args: ["--cases", "L3", "--seconds", "120", "--json"],
+    args: ["--cases", "L3", "--seconds", "60", "--json"],
     quickArgs: ["--cases", "L1", "--seconds", "10", "--json"],
     linesOf: (report) => [
       { what: "frames a second taken over", ours: count(number(report, "framesPerSecond")) },

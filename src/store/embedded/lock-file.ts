@@ -44,9 +44,9 @@ async function take(path: string): Promise<boolean> {
 
 async function create(path: string): Promise<boolean> {
   try {
-    const file = await open(path, "wx", 0o600);
+    // On a full disk it is made and cannot be written: then nobody owns it, and it soon counts as stale.
+    await using file = await open(path, "wx", 0o600);
     await file.writeFile(String(process.pid));
-    await file.close();
     return true;
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
