@@ -112,7 +112,11 @@ export class SeededMarket implements Market {
       const slot = grid.slotAt(time);
       const closure = found.closures.at(slot.openTime);
       if (closure !== undefined && closure.to >= slot.endTime) {
-        time = isAscending ? closure.to : Math.min(slot.openTime, closure.from) - 1;
+        // The slot in which it ends may have opened before that: it holds the first trades after it.
+        const next = Math.min(to, closure.to);
+        time = isAscending
+          ? Math.max(slot.endTime, grid.slotAt(next).openTime)
+          : Math.min(slot.openTime, closure.from) - 1;
         continue;
       }
       if (slot.openTime >= range.from && slot.openTime < to) {

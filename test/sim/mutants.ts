@@ -144,13 +144,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "return missing.slice(1).map((range) => {\n    const firstAskedTime",
   },
   {
-    name: "confirm-skips",
-    file: "ingest/confirm.ts",
-    find: "const openTimes = await store.unconfirmed(series, { from, to: end }, PAGE_CANDLES);",
-    replace:
-      "const openTimes = (await store.unconfirmed(series, { from, to: end }, PAGE_CANDLES)).slice(0, 0);",
-  },
-  {
     name: "ban-forgotten-on-restart",
     file: "ingest/run.ts",
     find: "if (ban === undefined) return;",
@@ -204,21 +197,6 @@ export const MUTANTS: readonly Mutant[] = [
     find: "if (HOLD_STATUSES.has(status)) this.#seedTime(",
     replace: "if (HOLD_STATUSES.has(0)) this.#seedTime(",
     kinds: ["rest-418"],
-  },
-  {
-    name: "short-page-is-the-end",
-    file: "exchanges/binance/paging.ts",
-    find: "const isEnd = isForming || (!isFull && (isNewest || cellEnd >= left.to));",
-    replace: "const isEnd = isForming || !isFull || (isNewest && cellEnd >= left.to);",
-    kinds: ["rest-short"],
-  },
-  {
-    name: "short-page-covers-all",
-    file: "exchanges/binance/paging.ts",
-    find: "coveredTo: Math.max(left.from, Math.min(left.to, cellEnd)),\n    nextStartTime: isEnd ? undefined : last.openTime + 1,",
-    replace:
-      "coveredTo: Math.max(left.from, Math.min(left.to, isFull ? cellEnd : askedTime)),\n    nextStartTime: isEnd || !isFull ? undefined : last.openTime + 1,",
-    kinds: ["rest-short", "ws-drop"],
   },
   {
     name: "broken-json-is-empty",
