@@ -734,6 +734,19 @@ describe("the demo and the simulator", AT_ONCE, () => {
     assert.deepEqual(await usersOf(tmp), []);
   });
 
+  test("a second Ctrl-C ends the demo at once, and leaves nothing behind either", async () => {
+    const { env, cwd, tmp } = await demoScene();
+    const program = start(["demo", "--symbols", "BTCUSDT", "--timeframes", "1s"], env, cwd);
+    await program.says(/BTCUSDT 1s {3}open \d/);
+    program.kill("SIGINT");
+    program.kill("SIGTERM");
+    const { status } = await endOf(program);
+    assert.equal(status, 1);
+    assert.deepEqual(await readdir(tmp), []);
+    for (let left = 50; left > 0 && (await usersOf(tmp)).length > 0; left -= 1) await wait(100);
+    assert.deepEqual(await usersOf(tmp), []);
+  });
+
   test("simulate --json says where it listens, and ends at a signal", async () => {
     const program = start(["simulate", "--port", "0", "--json", "--symbols", "btcusdt, NEWUSDT"]);
     const [line] = await program.says(/^\{.*\}$/m);

@@ -1,3 +1,4 @@
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -78,6 +79,8 @@ Its market, its database and its settings are its own: neither .env nor the envi
       // The server's own user has to reach it, also when this runs as root: the system's folder for such things.
       const dataDir = await mkdtemp(join(tmpdir(), "black-trade-demo-"));
       await chmod(dataDir, 0o755);
+      const leaveNothing = (): void => removeAtOnce(dataDir);
+      process.once("exit", leaveNothing);
       output.note("starting an exchange simulator and a PostgreSQL of its own …");
       const simulator = await startSimulator({ market: new SeededMarket(), clock: systemClock });
       let shown = Promise.resolve();
@@ -115,9 +118,31 @@ Its market, its database and its settings are its own: neither .env nor the envi
         await shown.catch(() => undefined);
         await simulator.close();
         await rm(dataDir, { recursive: true, force: true });
+        process.off("exit", leaveNothing);
         stop.dispose();
       }
     });
+}
+
+/** A second Ctrl-C ends this process at once: the server, which outlives its users, goes with it, for nobody needs its data. */
+function removeAtOnce(dataDir: string): void {
+  try {
+    const pid = Number(
+      readFileSync(join(dataDir, "pg18", "postmaster.pid"), "utf8").split("\n")[0],
+    );
+    if (pid > 0) process.kill(pid, "SIGQUIT");
+  } catch {
+    // It has not begun, or has ended.
+  }
+  // Until the server has ended, it may make files in a folder that is being removed.
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (let left = 40; left > 0 && existsSync(dataDir); left -= 1) {
+    try {
+      rmSync(dataDir, { recursive: true, force: true });
+    } catch {
+      Atomics.wait(pause, 0, 0, 50);
+    }
+  }
 }
 
 /** Where the demo's parts are. */
