@@ -5,9 +5,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as wait } from "node:timers/promises";
 import fc from "fast-check";
-import type { Clock } from "../src/core/ports.ts";
 import type { Series } from "../src/core/series.ts";
 import {
   SeededMarket,
@@ -16,6 +14,7 @@ import {
   startSimulator,
 } from "../src/simulator/index.ts";
 import { openStore } from "../src/store/index.ts";
+import { frozenClock } from "./support/clocks.ts";
 import { type CompatibleServer, collectAll, serveCompatible } from "./support/compatible-server.ts";
 import { createTestDatabase, sharedServer, type TestDatabase } from "./support/postgres.ts";
 
@@ -30,14 +29,7 @@ const COLLECTED: readonly Series[] = ["BTCUSDT", "币安人生USDT"].flatMap((sy
   })),
 );
 
-/** Stands still; only I/O passes. */
-const frozen: Clock = {
-  now: () => NOW,
-  monotonic: () => performance.now(),
-  sleep: async (_ms, signal) => {
-    await wait(20, undefined, { signal });
-  },
-};
+const frozen = frozenClock(NOW);
 
 let simulator: Simulator;
 let database: TestDatabase;

@@ -2,8 +2,6 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as wait } from "node:timers/promises";
-import type { Clock } from "../src/core/ports.ts";
 import type { Series } from "../src/core/series.ts";
 import {
   SeededMarket,
@@ -12,6 +10,7 @@ import {
   startSimulator,
 } from "../src/simulator/index.ts";
 import { openStore } from "../src/store/index.ts";
+import { frozenClock } from "./support/clocks.ts";
 import { type CompatibleServer, collectAll, serveCompatible } from "./support/compatible-server.ts";
 import { createTestDatabase, sharedServer, type TestDatabase } from "./support/postgres.ts";
 
@@ -24,13 +23,7 @@ const SERIES: readonly Series[] = (["1m", "1h", "1d"] as const).map((timeframe) 
   symbol: "BTCUSDT",
   timeframe,
 }));
-const frozen: Clock = {
-  now: () => NOW,
-  monotonic: () => performance.now(),
-  sleep: async (_ms, signal) => {
-    await wait(20, undefined, { signal });
-  },
-};
+const frozen = frozenClock(NOW);
 
 let simulator: Simulator;
 let database: TestDatabase;

@@ -32,11 +32,27 @@ const FLAG_SETTINGS: Readonly<Record<string, SettingName>> = {
 export function withDatabaseFlags(command: Command): Command {
   return command
     .option("--database-url <url>", SETTINGS.DATABASE_URL.help)
-    .option(
-      "--data-dir <folder>",
-      `${SETTINGS.DATA_DIR.help} (default: ${SETTINGS.DATA_DIR.fallback})`,
-    )
+    .option("--data-dir <folder>", helpWithDefault("DATA_DIR"))
     .option("--log-level <level>", SETTINGS.LOG_LEVEL.help);
+}
+
+/** Adds the flags that choose which series are collected. */
+export function withSeriesFlags(command: Command): Command {
+  return command
+    .option("--symbols <list>", helpWithDefault("TRADING_PAIRS"))
+    .option("--timeframes <list>", helpWithDefault("TIMEFRAMES"));
+}
+
+/** Adds the flags that say where HTTP is served. */
+export function withHttpFlags(command: Command): Command {
+  return command
+    .option("--http-host <address>", helpWithDefault("HTTP_HOST"))
+    .option("--http-port <port>", helpWithDefault("HTTP_PORT"));
+}
+
+function helpWithDefault(name: SettingName): string {
+  const { help, fallback } = SETTINGS[name];
+  return `${help} (default: ${fallback})`;
 }
 
 /**

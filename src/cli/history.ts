@@ -1,13 +1,19 @@
 import { Command } from "commander";
 import { type HistoryTools, seriesOf, withHistory } from "../app.ts";
-import { type Config, historyDays, SETTINGS } from "../config.ts";
+import { type Config, historyDays } from "../config.ts";
 import type { Gap } from "../core/gaps.ts";
 import { type Series, seriesKey } from "../core/series.ts";
 import { openTimeAt } from "../core/timeframe.ts";
 import { EXCHANGE } from "../exchanges/binance/index.ts";
 import { wholeFrom } from "../ingest/audit.ts";
 import { dueEnd, type Wanted } from "../ingest/history.ts";
-import { configOf, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
+import {
+  configOf,
+  type ExitStatus,
+  stopSignal,
+  withDatabaseFlags,
+  withSeriesFlags,
+} from "./command.ts";
 import {
   gapDocument,
   gapLines,
@@ -34,15 +40,7 @@ interface HistoryFlags {
 const DAY_MS = 86_400_000;
 
 function withRangeFlags(command: Command): Command {
-  return withDatabaseFlags(command)
-    .option(
-      "--symbols <list>",
-      `${SETTINGS.TRADING_PAIRS.help} (default: ${SETTINGS.TRADING_PAIRS.fallback})`,
-    )
-    .option(
-      "--timeframes <list>",
-      `${SETTINGS.TIMEFRAMES.help} (default: ${SETTINGS.TIMEFRAMES.fallback})`,
-    )
+  return withSeriesFlags(withDatabaseFlags(command))
     .option("--from <time>", "first open time, e.g. 2025-01-01 or -30d")
     .option("--to <time>", "end of the range, itself not in it; default: now")
     .option("--since-listing", "from the first candle that the exchange has")

@@ -1,31 +1,22 @@
 import { Argument, Command } from "commander";
 import { runIngest } from "../app.ts";
 import { SETTINGS } from "../config.ts";
-import { configOf, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
+import {
+  configOf,
+  type ExitStatus,
+  stopSignal,
+  withDatabaseFlags,
+  withHttpFlags,
+  withSeriesFlags,
+} from "./command.ts";
 import type { Output } from "./output.ts";
 
 /** `ingest`: the main job. */
 export function ingestCommand(output: Output, end: (status: ExitStatus) => void): Command {
-  return withDatabaseFlags(new Command("ingest"))
+  return withHttpFlags(withSeriesFlags(withDatabaseFlags(new Command("ingest"))))
     .description("live ingestion with catching up, healing, status and HTTP; `npm start` runs it")
     .addArgument(new Argument("[mode]", "websocket (default) or polling"))
-    .option(
-      "--symbols <list>",
-      `${SETTINGS.TRADING_PAIRS.help} (default: ${SETTINGS.TRADING_PAIRS.fallback})`,
-    )
-    .option(
-      "--timeframes <list>",
-      `${SETTINGS.TIMEFRAMES.help} (default: ${SETTINGS.TIMEFRAMES.fallback})`,
-    )
     .option("--backfill-days <days>", SETTINGS.BACKFILL_DAYS.help)
-    .option(
-      "--http-host <address>",
-      `${SETTINGS.HTTP_HOST.help} (default: ${SETTINGS.HTTP_HOST.fallback})`,
-    )
-    .option(
-      "--http-port <port>",
-      `${SETTINGS.HTTP_PORT.help} (default: ${SETTINGS.HTTP_PORT.fallback})`,
-    )
     .option("--no-http", "do not listen")
     .option("--json", "one JSON document at the end; the log as JSON lines")
     .addHelpText(

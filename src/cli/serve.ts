@@ -1,21 +1,19 @@
 import { Command } from "commander";
 import { runServe } from "../app.ts";
-import { SETTINGS } from "../config.ts";
-import { configOfExisting, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
+
+import {
+  configOfExisting,
+  type ExitStatus,
+  stopSignal,
+  withDatabaseFlags,
+  withHttpFlags,
+} from "./command.ts";
 import type { Output } from "./output.ts";
 
 /** `serve`: HTTP without ingesting. */
 export function serveCommand(output: Output, end: (status: ExitStatus) => void): Command {
-  return withDatabaseFlags(new Command("serve"))
+  return withHttpFlags(withDatabaseFlags(new Command("serve")))
     .description("HTTP face without ingesting: API, dashboard, Binance-compatible server, metrics")
-    .option(
-      "--http-host <address>",
-      `${SETTINGS.HTTP_HOST.help} (default: ${SETTINGS.HTTP_HOST.fallback})`,
-    )
-    .option(
-      "--http-port <port>",
-      `${SETTINGS.HTTP_PORT.help} (default: ${SETTINGS.HTTP_PORT.fallback})`,
-    )
     .option("--json", "one JSON document with the address when it is ready; the log as JSON lines")
     .addHelpText(
       "before",

@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setTimeout as moment, setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "../../src/core/ports.ts";
 
 /** Sleeps longer than this overflow Node's timers. */
@@ -36,6 +36,17 @@ export function scaledClock(factor: number, startTime: number = Date.now()): Clo
         signal.addEventListener("abort", onAbort, { once: true });
         timer = setTimeout(wait, Math.min(ms / factor, MAX_TIMER_MS));
       }),
+  };
+}
+
+/** A clock that stands still, for tests with real sockets: sleeps last a moment, only I/O passes. */
+export function frozenClock(time: number): Clock {
+  return {
+    now: () => time,
+    monotonic: () => performance.now(),
+    sleep: async (_ms, signal) => {
+      await moment(20, undefined, { signal });
+    },
   };
 }
 
