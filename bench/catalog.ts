@@ -1,4 +1,4 @@
-import { atLeast, atMost, type Line } from "./support/report.ts";
+import { atLeast, atMost, type Line, type Target } from "./support/report.ts";
 
 /** One benchmark of `npm run bench`. */
 export interface Bench {
@@ -44,6 +44,24 @@ function count(value: number): string {
   return Math.round(value).toLocaleString("en-US");
 }
 
+/** A figure of ours, the other's, and their `ratio` as the script printed it. */
+function besideLine(
+  report: Json,
+  what: string,
+  ours: string,
+  beside: string,
+  target: (ratio: number) => Target,
+): Line {
+  const ratio = number(report, "ratio");
+  return {
+    what,
+    ours: count(number(report, ours)),
+    beside: count(number(report, beside)),
+    ratio,
+    target: target(ratio),
+  };
+}
+
 /** Every benchmark, in the order of the page. */
 export const BENCHES: readonly Bench[] = [
   {
@@ -52,18 +70,11 @@ export const BENCHES: readonly Bench[] = [
     script: "bench/pipeline.ts",
     args: [],
     quickArgs: ["--frames", "30000", "--rounds", "1"],
-    linesOf: (report) => {
-      const ratio = number(report, "ratio");
-      return [
-        {
-          what: "frames a second",
-          ours: count(number(report, "ownPerSecond")),
-          beside: count(number(report, "barePerSecond")),
-          ratio,
-          target: atLeast(ratio, 0.5),
-        },
-      ];
-    },
+    linesOf: (report) => [
+      besideLine(report, "frames a second", "ownPerSecond", "barePerSecond", (ratio) =>
+        atLeast(ratio, 0.5),
+      ),
+    ],
   },
   {
     name: "burst",
@@ -71,18 +82,15 @@ export const BENCHES: readonly Bench[] = [
     script: "bench/burst.ts",
     args: ["--rounds", "9"],
     quickArgs: ["--symbols", "150", "--rounds", "1"],
-    linesOf: (report) => {
-      const ratio = number(report, "ratio");
-      return [
-        {
-          what: `ms for ${count(number(report, "rows"))} rows`,
-          ours: count(number(report, "ownMs")),
-          beside: count(number(report, "bareMs")),
-          ratio,
-          target: atMost(ratio, 2),
-        },
-      ];
-    },
+    linesOf: (report) => [
+      besideLine(
+        report,
+        `ms for ${count(number(report, "rows"))} rows`,
+        "ownMs",
+        "bareMs",
+        (ratio) => atMost(ratio, 2),
+      ),
+    ],
   },
   {
     name: "live",
@@ -270,18 +278,9 @@ export const BENCHES: readonly Bench[] = [
     script: "bench/columns.ts",
     args: [],
     quickArgs: ["--rows", "20000", "--rounds", "1"],
-    linesOf: (report) => {
-      const ratio = number(report, "ratio");
-      return [
-        {
-          what: "ms",
-          ours: count(number(report, "columnsMs")),
-          beside: count(number(report, "psqlMs")),
-          ratio,
-          target: atMost(ratio, 1.5),
-        },
-      ];
-    },
+    linesOf: (report) => [
+      besideLine(report, "ms", "columnsMs", "psqlMs", (ratio) => atMost(ratio, 1.5)),
+    ],
   },
   {
     name: "api",
