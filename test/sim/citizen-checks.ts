@@ -26,6 +26,7 @@ export class CitizenChecks {
   #weight = 0;
   /** Hold that the process which runs now cannot know: the one before died before it could keep it. */
   unknownHold = 0;
+  unknownArchiveHold = 0;
   requestsInHold = 0;
   weightMax = 0;
   framesMax = 0;
@@ -61,6 +62,17 @@ export class CitizenChecks {
     if (isKnown && this.#weight > this.#limit * MAX_SHARE) {
       this.#fail("R9 weight", `${this.#weight} of ${this.#limit} in one minute`);
     }
+  }
+
+  /** The archive's host has holds of its own, and no weight. */
+  archiveRequest(path: string): void {
+    const now = this.#timeline.now;
+    const { archiveToldUntil } = this.#journal;
+    if (now >= archiveToldUntil - CLOCK_TOLERANCE_MS) return;
+    if (archiveToldUntil <= this.unknownArchiveHold) return;
+    this.requestsInHold += 1;
+    const leftS = Math.round((archiveToldUntil - now) / 1_000);
+    this.#fail("R9 request in hold", `${path} was asked ${leftS} s before the end of a hold`);
   }
 
   dial(): void {

@@ -99,8 +99,13 @@ export class CommitChecks {
     for (const { series } of watermarks) this.#checkWatermark(series);
   }
 
-  #checkRow({ series, candle }: VersionedCandle): void {
+  #checkRow({ series, candle, source }: VersionedCandle): void {
     const now = this.#timeline.now;
+    const isProven = source !== "archive-daily" && source !== "archive-monthly";
+    if (!isProven && !this.#journal.wasVouched(series, candle)) {
+      const name = nameOf(series, candle.openTime);
+      this.#fail("R3 unproven", `${name} is ${source}, and no checksum vouched for its file`);
+    }
     if (this.#journal.wasServed(series, candle)) return;
     const name = nameOf(series, candle.openTime);
     const isUnclosed = now < this.#market.closedAt(series, candle.openTime);
@@ -147,10 +152,26 @@ export class CommitChecks {
   #checkEntries(series: Series, range: { readonly from: number; readonly to: number }): void {
     for (const gap of this.#view.ledger(series)) {
       const part = intersectRanges(gap.range, range);
-      if (gap.state !== "confirmed" || part === undefined) continue;
+      // Of what was not asked for nothing is said.
+      if (part === undefined || gap.emptyAnswers + Number(gap.reason === "rejected") === 0)
+        continue;
       for (let open = part.from; open < part.to; open = nextOpenTime(series.timeframe, open)) {
-        this.#checkAbsence(gap, open);
+        if (gap.state === "confirmed") this.#checkAbsence(gap, open);
+        else this.#checkClaim(gap, open);
       }
+    }
+  }
+
+  /** What an open entry says of its candles is so: asked and not there, or refused and listed. */
+  #checkClaim({ series, reason }: Gap, openTime: number): void {
+    const isRefused = reason === "rejected";
+    if (isRefused && !this.#view.isQuarantined(series, openTime)) {
+      const name = nameOf(series, openTime);
+      this.#fail("R6 unlisted", `${name} counts as refused, and is not in the quarantine`);
+    }
+    if (!isRefused && this.#journal.emptyAnswers(series, openTime) === undefined) {
+      const name = nameOf(series, openTime);
+      this.#fail("R7 never asked", `${name} counts as answered, and no answer said so`);
     }
   }
 

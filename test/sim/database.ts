@@ -31,6 +31,8 @@ const OUTLIVES: readonly string[] = [
   "save",
   "saveConfirmed",
 ];
+/** What a process that has begun its run asks for next, before it can ingest. */
+const NEEDED_AT_START: readonly string[] = ["saveMarkets", "want"];
 /** The program gives a statement up after so long. */
 const CLIENT_TIMEOUT_MS = 15_000;
 
@@ -167,6 +169,9 @@ export class SimDatabase {
     const { plan, random, broken } = this.#options;
     if (broken.includes(operation)) return ["E_DB_FAILED", `${operation} does not work here`];
     if (plan.on("db-down", now) !== undefined) return ["E_DB_UNREACHABLE", "connection refused"];
+    if (NEEDED_AT_START.includes(operation) && plan.on("db-start", now) !== undefined) {
+      return ["E_DB_UNREACHABLE", "connection refused"];
+    }
     if (!READS.includes(operation) && plan.on("db-readonly", now) !== undefined) {
       return ["E_DB_FAILED", "the database is read-only"];
     }

@@ -21,6 +21,7 @@ export const FAULT_KINDS = {
   "ws-shutdown": { ms: [0, 0], at: "exchange" },
   "ws-false-stamp": { ms: [0, 0], at: "exchange" },
   "ws-differs": { ms: [60_000, 900_000], at: "exchange" },
+  "ws-alien": { ms: [60_000, 900_000], at: "exchange" },
   // REST.
   "rest-5xx": { ms: [20_000, 600_000], at: "exchange" },
   "rest-html": { ms: [20_000, 600_000], at: "exchange" },
@@ -59,12 +60,21 @@ export const FAULT_KINDS = {
   "db-lost-answer": { ms: [10_000, 300_000], at: "database" },
   "db-conflict": { ms: [10_000, 300_000], at: "database" },
   "db-deleted-row": { ms: [0, 0], at: "database" },
+  "db-start": { ms: [5_000, 60_000], at: "database" },
+  // The archive, in worlds that have one.
+  "archive-down": { ms: [10_000, 900_000], at: "archive" },
+  "archive-missing": { ms: [60_000, 3_600_000], at: "archive" },
+  "archive-unproven": { ms: [60_000, 3_600_000], at: "archive" },
+  "archive-broken": { ms: [60_000, 3_600_000], at: "archive" },
+  "archive-holes": { ms: [60_000, 3_600_000], at: "archive" },
+  "archive-odd": { ms: [60_000, 3_600_000], at: "archive" },
+  "archive-poison": { ms: [60_000, 3_600_000], at: "archive" },
 } as const satisfies Readonly<
   Record<
     string,
     {
       readonly ms: readonly [number, number];
-      readonly at: "network" | "exchange" | "market" | "machine" | "database";
+      readonly at: "network" | "exchange" | "market" | "machine" | "database" | "archive";
     }
   >
 >;
@@ -91,6 +101,11 @@ const ONCE: readonly FaultKind[] = ["listing", "delisting"];
 
 /** The names of all kinds. */
 export const ALL_KINDS = Object.keys(FAULT_KINDS) as FaultKind[];
+/** Those that befall files; each is drawn only where files are read. */
+const ARCHIVE_KINDS = ALL_KINDS.filter((kind) => FAULT_KINDS[kind].at === "archive");
+const LIVE_KINDS = ALL_KINDS.filter((kind) => FAULT_KINDS[kind].at !== "archive");
+/** Files are read in the first minutes of a run: that is when faults of them, and kills, have to strike. */
+const FILES_READ_MS = 60_000;
 
 /**
  * Draws the faults of a run: some kinds, at random instants.
@@ -104,7 +119,7 @@ export function drawFaults(
   wanted: readonly FaultKind[] = [],
 ): Fault[] {
   const random = randomFor(seed, "faults");
-  const kinds = ALL_KINDS.filter(() => random() > OFF);
+  const kinds = LIVE_KINDS.filter(() => random() > OFF);
   const faults: Fault[] = [];
   const count = kinds.length === 0 ? 0 : between(random, ...COUNT);
   for (let index = 0; index < count; index += 1) {
@@ -114,6 +129,28 @@ export function drawFaults(
     faults.push(fault);
   }
   return faults.sort((a, b) => a.atMs - b.atMs);
+}
+
+/**
+ * Draws what befalls the archive and its reader: most of it is there from the beginning.
+ * @param wanted kinds that are to be among them
+ */
+export function drawArchiveFaults(
+  seed: number,
+  spanMs: number,
+  wanted: readonly FaultKind[] = [],
+): Fault[] {
+  const random = randomFor(seed, "archive faults");
+  const kinds = ARCHIVE_KINDS.filter((kind) => wanted.includes(kind) || random() > OFF);
+  const faults = kinds.map((kind) => {
+    const fault = drawFault(kind, random, spanMs);
+    return random() < 0.7 ? { ...fault, atMs: 0 } : { ...fault, atMs: fault.atMs % FILES_READ_MS };
+  });
+  if (random() < 0.5) {
+    const kill = drawFault("kill", random, spanMs);
+    faults.push({ ...kill, atMs: kill.atMs % FILES_READ_MS });
+  }
+  return faults;
 }
 
 function drawFault(kind: FaultKind, random: Random, spanMs: number): Fault {

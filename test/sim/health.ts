@@ -9,8 +9,16 @@ const EXCUSES = {
     ...(["rest-short", "rest-empty", "late"] as const),
   ],
   stream: ["ws-refuse", "ws-hang", "ws-delay"],
-  database: ["db-down", "db-frozen", "db-slow", "db-readonly", "db-lost-answer", "db-conflict"],
-  machine: ["kill", "stop", "pause", "suspend"],
+  database: [
+    "db-down",
+    "db-frozen",
+    "db-slow",
+    "db-readonly",
+    "db-lost-answer",
+    "db-conflict",
+    "db-start",
+  ],
+  machine: ["kill", "stop", "pause", "suspend", "db-start"],
 } as const satisfies Readonly<Record<string, readonly FaultKind[]>>;
 
 export type Part = keyof typeof EXCUSES;
@@ -32,8 +40,20 @@ export class Health {
 
   /** The last instant up to `now` at which one of the parts was not sound. */
   lastBad(now: number, parts: readonly Part[]): number {
-    const held = parts.includes("rest") ? Math.min(now, this.#journal.toldUntil) : 0;
+    const held = parts.includes("rest") ? Math.min(now, this.#heldUntil()) : 0;
     return Math.max(this.processSince, this.haltedAt, held, this.lastFault(now, parts));
+  }
+
+  /** A machine that slept in a hold obeys it for longer: the exchange must not be asked for the time. */
+  #heldUntil(): number {
+    const { toldAt, toldUntil } = this.#journal;
+    let sleptMs = 0;
+    for (const fault of this.#plan.of("suspend")) {
+      const from = Math.max(this.#plan.fromOf(fault), toldAt);
+      const to = Math.min(this.#plan.toOf(fault), toldUntil);
+      sleptMs += Math.max(0, to - from);
+    }
+    return toldUntil + sleptMs;
   }
 
   /** The last instant up to `now` at which a fault of one of the parts was on. */

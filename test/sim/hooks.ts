@@ -14,8 +14,14 @@ if (process.env.MUTANT !== undefined && mutant === undefined) {
 
 registerHooks({
   resolve(specifier, context, nextResolve) {
-    if (specifier === "ws" && context.parentURL?.includes("/src/exchanges/") === true) {
+    // With a real server there is a real network.
+    const isExchange =
+      mutant?.test === undefined && context.parentURL?.includes("/src/exchanges/") === true;
+    if (specifier === "ws" && isExchange) {
       return { url: new URL("./socket.ts", import.meta.url).href, shortCircuit: true };
+    }
+    if (specifier === "./temp-file.ts" && isExchange) {
+      return { url: new URL("./temp-file.ts", import.meta.url).href, shortCircuit: true };
     }
     return nextResolve(specifier, context);
   },

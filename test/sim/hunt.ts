@@ -1,6 +1,10 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import type { Violation } from "./journal.ts";
-import type { Mutant } from "./mutants.ts";
-import { Worker } from "./pool.ts";
+import { type Mutant, mutate } from "./mutants.ts";
+import { HOOKS, Worker } from "./pool.ts";
 
 /** What became of a planted defect. */
 export interface Catch {
@@ -17,6 +21,8 @@ interface HuntOptions {
   readonly from: number;
   /** Seeds that each defect may take. */
   readonly budget: number;
+  /** Looks first where it was seen before. */
+  readonly isHinted?: boolean;
   readonly jobs: number;
   readonly onCatch?: (one: Catch) => void;
 }
@@ -45,22 +51,57 @@ export function endHunts(): void {
   for (const worker of idle.splice(0)) worker.stop();
 }
 
-/** Looks for one planted defect, seed by seed. */
+/** A test that waits for what a defect has taken away would wait for ever. */
+const TEST_TIMEOUT_MS = "30000";
+
+/** Looks for one planted defect. */
 export async function hunt(
-  { name, kinds = [] }: Mutant,
-  { from, budget }: Pick<HuntOptions, "from" | "budget">,
+  mutant: Mutant,
+  options: Pick<HuntOptions, "from" | "budget" | "isHinted">,
+): Promise<Catch> {
+  return mutant.test === undefined
+    ? huntInWorlds(mutant, options)
+    : huntByTest(mutant, mutant.test);
+}
+
+/** A defect outside of the simulated part: a test with a real server has to fail. */
+async function huntByTest(
+  mutant: Mutant,
+  { file, name }: NonNullable<Mutant["test"]>,
+): Promise<Catch> {
+  // One whose text has gone would fail the test, too.
+  mutate(mutant, readFileSync(new URL(`../../src/${mutant.file}`, import.meta.url), "utf8"));
+  const filter = name === "" ? [] : ["--test-name-pattern", name];
+  const runner = ["--test", "--test-timeout", TEST_TIMEOUT_MS, "--test-force-exit"];
+  const child = spawn(process.execPath, ["--import", HOOKS, ...runner, ...filter, file], {
+    cwd: fileURLToPath(new URL("../..", import.meta.url)),
+    env: { ...process.env, MUTANT: mutant.name, NODE_TEST_CONTEXT: undefined },
+    stdio: "ignore",
+  });
+  const [code] = (await once(child, "exit")) as [number | null];
+  const caught = { mutant: mutant.name, seedCount: 0 };
+  if (code === 0) return caught;
+  return { ...caught, violation: { oracle: "test", time: 0, detail: `${file} ${name}` } };
+}
+
+/** Looks for it seed by seed. */
+async function huntInWorlds(
+  { name, kinds = [], isPatient = false, seed: hint }: Mutant,
+  { from, budget, isHinted = false }: Pick<HuntOptions, "from" | "budget" | "isHinted">,
 ): Promise<Catch> {
   const worker = new Worker(name);
   const sound = idle.pop() ?? new Worker();
   try {
-    for (let seed = from; seed < from + budget; seed += 1) {
-      const { outcome, setting } = await worker.run({ seed, kinds });
+    const seeds = Array.from({ length: budget }, (_, index) => from + index);
+    if (isHinted && hint !== undefined) seeds.unshift(hint);
+    for (const [index, seed] of seeds.entries()) {
+      const { outcome, setting } = await worker.run({ seed, kinds, isPatient });
       const { violation } = outcome;
       if (violation === undefined) continue;
       // It is the defect that is seen only when the same world is sound without it.
       const without = await sound.run({ setting });
       if (without.outcome.violation !== undefined) continue;
-      return { mutant: name, seedCount: seed - from + 1, seed, violation };
+      return { mutant: name, seedCount: index + 1, seed, violation };
     }
     return { mutant: name, seedCount: budget };
   } finally {

@@ -27,12 +27,17 @@ export class Journal {
   /** Answers in which an existing place was asked for and had no candle. */
   readonly #empty = new Map<string, EmptyAnswers>();
   readonly #reads = new Map<string, number>();
+  /** Versions that came in files whose bytes are proved. */
+  readonly #vouched = new Set<string>();
   /** How often things happened that a run has to show. */
   readonly counts = new Map<string, number>();
   #violation: Violation | undefined;
   /** End of the hold that the program was told of, and when it was told; exchange time. */
   toldUntil = 0;
   toldAt = 0;
+  /** The same of the archive's host, which is another one. */
+  archiveToldUntil = 0;
+  archiveToldAt = 0;
 
   /** The first promise that was broken. */
   get violation(): Violation | undefined {
@@ -58,6 +63,15 @@ export class Journal {
 
   wasServed(series: Series, candle: Candle): boolean {
     return this.#closed.get(keyOf(series, candle.openTime))?.has(textOf(candle)) ?? false;
+  }
+
+  /** A file that held the version went out with a checksum that fits. */
+  vouched(series: Series, candle: Candle): void {
+    this.#vouched.add(`${keyOf(series, candle.openTime)} ${textOf(candle)}`);
+  }
+
+  wasVouched(series: Series, candle: Candle): boolean {
+    return this.#vouched.has(`${keyOf(series, candle.openTime)} ${textOf(candle)}`);
   }
 
   /** An answer covered the place and had no candle for it. */

@@ -19,6 +19,10 @@ export function armMachine(world: World): void {
           world.killDownMs = fault.forMs;
         });
         break;
+      case "db-start":
+        // It goes away for a process that has just begun.
+        timeline.at(at, "killed at start", () => world.kill(500));
+        break;
       case "stop":
         timeline.at(at, "stop", () => world.askToStop(fault.forMs));
         break;

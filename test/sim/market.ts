@@ -22,6 +22,23 @@ const YOUNG_SHARE = 0.06;
 const SETTLING_MS = [3_000, 50_000] as const;
 const CORRECTED_AFTER_MS = [15_000, 5_400_000] as const;
 
+/** Share of candles of which the archive has other values. */
+const ARCHIVE_DIFFERS_SHARE = 0.03;
+/** What no candle can be, and yet may be served. */
+const POISONS: readonly ((candle: Candle) => Partial<Candle>)[] = [
+  () => ({ high: "NaN", low: "-1" }),
+  ({ volume }) => ({ volume: `-${volume}` }),
+  ({ high, low }) => ({ high: low, low: high }),
+  ({ high }) => ({ close: `1${high}` }),
+  () => ({ volume: "9".repeat(40) }),
+  () => ({ quoteVolume: "1e5" }),
+  () => ({ low: "0.00000000" }),
+  () => ({ tradeCount: -1 }),
+  () => ({ tradeCount: 3_000_000_000 }),
+  () => ({ open: "" }),
+  () => ({ takerBuyVolume: "Infinity" }),
+];
+
 /**
  * The exchange's candles as a function of seed, series, open time and instant: stream, REST and checks all ask this one,
  * so that none can be wrong alone. Each version of a candle has other digits, forming ones end in 9.
@@ -146,6 +163,19 @@ export class Market {
     return this.#version(series, openTime, 1).tradeCount > 0;
   }
 
+  /** The closed candle as a file of the archive has it: some say other things than REST, for ever. */
+  archived(series: Series, openTime: number): Candle | undefined {
+    if (!this.exists(series, openTime)) return undefined;
+    const isOther = this.#share(series, openTime, 5) < ARCHIVE_DIFFERS_SHARE;
+    return this.#version(series, openTime, isOther ? 5 : 1);
+  }
+
+  /** What is served in place of a candle that is none: each of its own kind. */
+  garbled(series: Series, candle: Candle): Candle {
+    const spoil = POISONS[this.#hash(series, candle.openTime, 11) % POISONS.length];
+    return { ...candle, ...spoil?.(candle) };
+  }
+
   /** True while what is served of a candle is no candle. */
   isGarbage({ symbol }: Series, openTime: number, at: number): boolean {
     const fault = this.#plan.on("garbage", openTime, (one) => this.symbolOf(one) === symbol);
@@ -183,7 +213,7 @@ export class Market {
     return undefined;
   }
 
-  #version(series: Series, openTime: number, version: 1 | 2 | 3 | 4): Candle {
+  #version(series: Series, openTime: number, version: 1 | 2 | 3 | 4 | 5): Candle {
     const bits = this.#hash(series, openTime, 0);
     const open = 100 + (bits % 900);
     const cents = String(bits % 97).padStart(2, "0");

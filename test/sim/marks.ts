@@ -1,4 +1,5 @@
 import type { IngestEvent } from "../../src/core/events.ts";
+import type { FaultKind } from "./faults.ts";
 
 /**
  * The mechanisms that keep the promises. Each has to be seen at work in a long run: one that never acts proves nothing,
@@ -14,6 +15,7 @@ export const MARKS = [
   ...["held by 429", "held by 418", "held by 403", "held by an earlier run"],
   ...["stored", "revised", "identical", "superseded", "quarantined", "shed"],
   ...["write repeated", "write recovered", "gap exchange-had-none", "gap before-listing"],
+  ...["archive file read", "archive file missing", "archive file doubted"],
   ...["gap filled", "gap confirmed", "gap found by audit", "confirmed", "clock synced"],
   ...["waited for exchange", "waited for database", "clean stop"],
   ...["status starting", "status backfilling", "status active", "status lagging", "status gap"],
@@ -21,6 +23,35 @@ export const MARKS = [
 ] as const;
 
 export type Mark = (typeof MARKS)[number];
+
+/** Faults that make a mechanism act which chance alone rarely does. */
+export const PROVOKED_BY: Partial<Record<Mark, readonly FaultKind[]>> = {
+  "waited for database": ["db-start"],
+  "waited for exchange": ["rest-refused", "kill"],
+  "subscribe unanswered": ["ws-delay", "ws-drop"],
+  "successor no better": ["ws-ack-silent", "ws-shutdown"],
+  "connect timeout": ["ws-hang", "ws-drop"],
+  "dead link seen": ["ws-halfopen"],
+  "replaced at shutdown": ["ws-shutdown"],
+  resubscribed: ["ws-mute"],
+  "missed by stream": ["ws-mute"],
+  "frame refused": ["ws-cut", "ws-alien"],
+  "held by an earlier run": ["rest-418", "kill"],
+  "held by 403": ["rest-403"],
+  E_SOURCE_BLOCKED: ["rest-403"],
+  quarantined: ["garbage"],
+  superseded: ["ws-late-close"],
+  "gap before-listing": ["listing"],
+  "gap found by audit": ["db-deleted-row"],
+  "gap confirmed": ["outage"],
+  "archive file read": ["archive-odd"],
+  "archive file missing": ["archive-missing"],
+  "archive file doubted": ["archive-unproven"],
+  "status backfilling": ["archive-missing"],
+  "status halted": ["halt"],
+  "status banned": ["rest-418"],
+  "status paused": ["stop"],
+};
 
 /** The marks that an event of the program stands for. */
 export function marksOf(event: IngestEvent): readonly string[] {
@@ -66,6 +97,11 @@ export function marksOf(event: IngestEvent): readonly string[] {
       return [event.reason === "not-fetched" ? "gap found by audit" : `gap ${event.reason}`];
     case "gapClosed":
       return [`gap ${event.outcome}`];
+    case "fileDoubted":
+      return ["archive file doubted"];
+    case "archiveRequestDone":
+      if (event.file === "checksum") return [];
+      return [event.httpStatus === 200 ? "archive file read" : "archive file missing"];
     case "clockSynced":
       return ["clock synced"];
     case "stopped":

@@ -6,19 +6,22 @@ import { Worker } from "./pool.ts";
 import { shrink } from "./shrink.ts";
 
 /** Seeds that each planted defect may take. */
-const BUDGET = 25;
+const BUDGET = 40;
 const FIRST_SEED = 1;
+
+/** The others take a test with a real server each: `npm run mutants` has them, too. */
+const SIMULATED = MUTANTS.filter(({ test: seenBy }) => seenBy === undefined);
 
 describe("planted defects are seen", { concurrency: 2 }, () => {
   after(endHunts);
   const catches: Awaited<ReturnType<typeof hunt>>[] = [];
-  for (const mutant of MUTANTS) {
+  for (const mutant of SIMULATED) {
     test(mutant.name, async (t) => {
-      const found = await hunt(mutant, { from: FIRST_SEED, budget: BUDGET });
+      const found = await hunt(mutant, { from: FIRST_SEED, budget: BUDGET, isHinted: true });
       catches.push(found);
       assert.ok(found.violation, `not seen in ${BUDGET} seeds`);
       t.diagnostic(`${found.violation.oracle} in ${found.seedCount} seeds`);
-      if (catches.length === MUTANTS.length) t.diagnostic(mutantLine(catches));
+      if (catches.length === SIMULATED.length) t.diagnostic(mutantLine(catches));
     });
   }
 });

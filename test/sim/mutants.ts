@@ -10,6 +10,12 @@ export interface Mutant {
   readonly replace: string;
   /** Faults that bring it out; worlds are drawn with more of them. */
   readonly kinds?: readonly FaultKind[];
+  /** True when it takes worlds that go on for long after the faults. */
+  readonly isPatient?: boolean;
+  /** A world in which it was seen. The tests look into that one first, so that they need not search. */
+  readonly seed?: number;
+  /** For what the simulation has no part of: the test that has to fail, and in it those of this name. */
+  readonly test?: { readonly file: string; readonly name: string };
 }
 
 /** The planted defects. Each has to be seen by the simulation within its budget of seeds. */
@@ -17,8 +23,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "acknowledge-before-commit",
     file: "ingest/writer.ts",
-    find: "while (this.#finishedCount < target) {",
-    replace: "while (false as boolean) {",
+    find: "while (this.#finished.live < live || this.#finished.history < history) {",
+    replace: "while (this.#finished.live > live + 1e9 && history > 0) {",
+    seed: 6,
+  },
+  {
+    name: "live-acknowledges-history",
+    file: "ingest/writer.ts",
+    find: "while (this.#finished.live < live || this.#finished.history < history) {",
+    replace: "while (this.#finished.live + this.#finished.history < Math.min(live, history)) {",
+    seed: 6,
   },
   {
     name: "watermark-before-rows",
@@ -38,6 +52,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "ingest/writer.ts",
     find: "for (const range of ranges) this.#gaps.push(shedGap(series, range, now));",
     replace: "void ranges; void now; void shedGap;",
+    seed: 6,
   },
   {
     name: "no-deadline-fetch",
@@ -76,6 +91,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "core/finality.ts",
     find: "if (byVersion !== 0) return byVersion;",
     replace: "if (byVersion !== 0) return 1;",
+    kinds: ["ws-late-close"],
   },
   {
     name: "first-wins",
@@ -163,6 +179,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "if (this.usedAt(now) + weight <= this.#limit * SHARES[priority]) {",
     replace: "if (this.usedAt(now) >= 0 || SHARES[priority] < weight) {",
     kinds: ["rest-short"],
+    seed: 20,
   },
   {
     name: "heartbeat-after-death",
@@ -170,6 +187,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "if (silentMs > DEAD_AFTER_MS) {",
     replace: "if (silentMs > 1_000 * DEAD_AFTER_MS) {",
     kinds: ["kill"],
+    seed: 3,
   },
   {
     name: "active-with-open-gaps",
@@ -190,13 +208,15 @@ export const MUTANTS: readonly Mutant[] = [
     find: "// This may be the first thing to run after a sleep.\n    this.#compareClocks();",
     replace: "",
     kinds: ["suspend"],
+    seed: 6,
   },
   {
     name: "ban-end-by-own-clock",
     file: "exchanges/binance/requests.ts",
-    find: "if (HOLD_STATUSES.has(status)) this.#seedTime(",
-    replace: "if (HOLD_STATUSES.has(0)) this.#seedTime(",
+    find: "if (HOLD_STATUSES.has(status)) this.#takeStamp(",
+    replace: "if (HOLD_STATUSES.has(0)) this.#takeStamp(",
     kinds: ["rest-418"],
+    seed: 3,
   },
   {
     name: "broken-json-is-empty",
@@ -234,10 +254,165 @@ export const MUTANTS: readonly Mutant[] = [
       "if (await this.#takeOver(link, reason)) reason = await this.#untilItEnds(link, wish);\n        if (this.#carriers.size === 0) return;",
   },
   {
+    name: "confirm-skips",
+    file: "ingest/confirm.ts",
+    find: "const openTimes = await store.unconfirmed(series, { from, to: end }, PAGE_CANDLES);",
+    replace:
+      "const openTimes = (await store.unconfirmed(series, { from, to: end }, PAGE_CANDLES)).slice(0, 0);",
+    isPatient: true,
+    seed: 3,
+  },
+  {
+    name: "short-page-is-the-end",
+    file: "exchanges/binance/paging.ts",
+    find: "const isEnd = isForming || (!isFull && (isNewest || cellEnd >= left.to));",
+    replace: "const isEnd = isForming || !isFull || (isNewest && cellEnd >= left.to);",
+    kinds: ["rest-short", "db-down"],
+    seed: 7,
+  },
+  {
+    name: "short-page-covers-all",
+    file: "exchanges/binance/paging.ts",
+    find: "coveredTo: Math.max(left.from, Math.min(left.to, cellEnd)),\n    nextStartTime: isEnd ? undefined : last.openTime + 1,",
+    replace:
+      "coveredTo: Math.max(left.from, Math.min(left.to, isFull ? cellEnd : askedTime)),\n    nextStartTime: isEnd || !isFull ? undefined : last.openTime + 1,",
+    kinds: ["rest-short", "ws-drop"],
+  },
+  {
+    name: "unproven-file-trusted",
+    file: "exchanges/binance/archive.ts",
+    find: 'source: check === "ok" ? file.kind : "archive-unproven",',
+    replace: 'source: check === "ok" ? file.kind : file.kind,',
+    kinds: ["archive-unproven"],
+  },
+  {
+    name: "archive-above-rest",
+    file: "core/finality.ts",
+    find: '"archive-daily": 50,',
+    replace: '"archive-daily": 65,',
+    kinds: ["archive-unproven"],
+    seed: 12,
+  },
+  {
+    name: "file-counts-as-whole",
+    file: "ingest/fill.ts",
+    find: "subtractRanges(file.range, [...content.report().absent, ...refused])",
+    replace: "subtractRanges(file.range, refused)",
+    kinds: ["archive-holes"],
+  },
+  {
+    name: "refused-row-counts-as-filled",
+    file: "ingest/fill.ts",
+    find: "subtractRanges(file.range, [...content.report().absent, ...refused])",
+    replace: "subtractRanges(file.range, content.report().absent)",
+    kinds: ["archive-poison"],
+  },
+  {
+    name: "file-cut-off-before-commit",
+    file: "ingest/fill.ts",
+    find: "await writer.flushed(signal);",
+    replace: "",
+    kinds: ["archive-odd"],
+    seed: 4,
+  },
+  {
+    name: "file-unpacked-unchecked",
+    file: "exchanges/binance/zip.ts",
+    find: "if (crc !== entry.crc) throw",
+    replace: "if (crc === entry.crc + 0.5) throw",
+    kinds: ["archive-broken", "archive-unproven"],
+    seed: 8,
+  },
+  {
+    name: "archive-hold-ignored",
+    file: "exchanges/binance/archive.ts",
+    find: "if (this.#hold !== undefined && this.#now() < this.#hold.untilTime) throw holdError(this.#hold);",
+    replace: "",
+    kinds: ["archive-down"],
+  },
+  {
+    name: "refusal-not-listed",
+    file: "ingest/writer.ts",
+    find: "for (const { candle, rejection } of refusals) await store.quarantine(candle, rejection);",
+    replace: "void refusals;",
+    kinds: ["garbage"],
+  },
+  {
+    name: "refusal-not-in-ledger",
+    file: "ingest/intake.ts",
+    find: "if (this.#writer.explain(gap)) this.#closeClock?.explained(series, gap.range);",
+    replace: "this.#closeClock?.explained(series, gap.range);",
+    kinds: ["garbage"],
+  },
+  {
+    name: "alien-frame-taken",
+    file: "exchanges/binance/stream.ts",
+    find: "if (slot?.series.symbol !== symbol || slot.series.timeframe !== timeframe) {",
+    replace: "if (slot === undefined) {",
+    kinds: ["ws-alien"],
+  },
+  {
+    name: "active-before-start",
+    file: "core/status.ts",
+    find: 'status("starting", "waiting for the exchange")',
+    replace: 'status("active", "")',
+  },
+  {
+    name: "stamp-of-refusal-ignored",
+    file: "core/exchange-time.ts",
+    find: "else if (offsetMs > this.#offsetMs + MAX_ERROR_MS) {",
+    replace: "else if (offsetMs > this.#offsetMs + 9e12) {",
+    kinds: ["suspend", "rest-429"],
+    seed: 4,
+  },
+  {
     name: "local-clock-decides",
     file: "ingest/live.ts",
     find: "return this.#options.exchangeTime.now(this.#options.clock.monotonic());",
     replace: "return this.#options.clock.now();",
+  },
+  {
+    name: "sql-last-wins",
+    file: "store/candle-writer.ts",
+    find: "excluded.taker_buy_quote_volume, excluded.open, excluded.high, excluded.low, excluded.close, -excluded.cut_ms)\n      >",
+    replace:
+      "excluded.taker_buy_quote_volume, excluded.open, excluded.high, excluded.low, excluded.close, -excluded.cut_ms)\n      is distinct from",
+    test: { file: "test/store-conformance.test.ts", name: "of one road the later" },
+  },
+  {
+    name: "sql-watermark-goes-back",
+    file: "store/candle-writer.ts",
+    find: "next_open_time = greatest(known.next_open_time, excluded.next_open_time),",
+    replace: "next_open_time = coalesce(excluded.next_open_time, known.next_open_time),",
+    test: { file: "test/store-conformance.test.ts", name: "watermarks go up" },
+  },
+  {
+    name: "half-implies-nothing",
+    file: "store/candle-writer.ts",
+    find: ": impliedBy(batch, ids, written, rows, [], []);",
+    replace: ": [];",
+    test: { file: "test/store-faults.test.ts", name: "half of a batch" },
+  },
+  {
+    name: "changes-out-of-order",
+    file: "store/changes.ts",
+    find: "return Math.min(newest, floor ?? newest);",
+    replace: "return Math.max(newest, floor ?? newest);",
+    test: { file: "test/store-changes.test.ts", name: "commits late" },
+  },
+  {
+    name: "changes-of-revisions-lost",
+    file: "store/candle-writer.ts",
+    find: 'if (outcome !== "stored" && outcome !== "revised") continue;',
+    replace: 'if (outcome !== "stored") continue;',
+    test: { file: "test/store-changes.test.ts", name: "another process hears" },
+  },
+  {
+    name: "ban-made-shorter",
+    file: "store/ban-ledger.ts",
+    find: "where excluded.ends_at > known.ends_at",
+    replace: "where true",
+    test: { file: "test/store-conformance.test.ts", name: "a ban is kept" },
   },
 ];
 

@@ -1,3 +1,4 @@
+import type { ArchiveServer } from "./archive-server.ts";
 import type { Connection, ServerFrame } from "./connection.ts";
 import type { FaultPlan } from "./faults.ts";
 import type { Journal } from "./journal.ts";
@@ -15,10 +16,13 @@ export interface NetworkOptions {
   readonly journal: Journal;
   readonly random: Random;
   readonly rest: RestServer;
+  readonly archive: ArchiveServer;
   readonly streams: StreamServer;
   readonly process: Process;
   /** Told of a request as it is sent. */
   readonly onRequest: (path: string) => void;
+  /** The same of one for a file. */
+  readonly onArchiveRequest: (path: string) => void;
   /** Told of a frame as it is sent by the program: a pong, or a control message. */
   readonly onClientFrame: (connection: number, isOnTime: boolean) => void;
   readonly onDial: () => void;
@@ -30,8 +34,11 @@ export interface NetworkOptions {
 interface AnswerLike {
   readonly status: number;
   readonly headers: Headers;
-  readonly body: AsyncIterable<Uint8Array> | null;
+  readonly body: (AsyncIterable<Uint8Array> & { cancel(): Promise<void> }) | null;
 }
+
+/** Host of the archive's files. */
+export const ARCHIVE_HOST = "archive.sim";
 
 /** One process's way to the exchange: `fetch` and sockets, with delays and faults, dead when the process is. */
 export class Network implements Dialer {
@@ -48,44 +55,81 @@ export class Network implements Dialer {
 
   /** In place of the global `fetch`. */
   fetch(url: URL, { signal }: { readonly signal: AbortSignal }): Promise<AnswerLike> {
-    const { timeline, plan, rest, process, journal, onRequest } = this.#options;
-    const sentTime = timeline.now;
-    onRequest(url.pathname);
+    const isArchive = url.host === ARCHIVE_HOST;
+    const { onRequest, onArchiveRequest } = this.#options;
+    if (isArchive) onArchiveRequest(url.pathname);
+    else onRequest(url.pathname);
     this.#requestsUnderWay += 1;
     return new Promise<AnswerLike>((resolve, reject) => {
       const onAbort = (): void => reject(signal.reason);
       if (signal.aborted) return onAbort();
       signal.addEventListener("abort", onAbort, { once: true });
-      if (plan.on("rest-refused", sentTime) !== undefined) {
-        const code = pick(this.#options.random, ["ECONNREFUSED", "ENOTFOUND", "ECONNRESET"]);
-        const cause = Object.assign(new Error(code), { code });
-        process.deliver(sentTime + 3, "refused", () =>
-          reject(new TypeError("fetch failed", { cause })),
-        );
-        return;
-      }
-      timeline.in(this.#latency(), "request", () => {
-        if (plan.on("rest-hang", timeline.now) !== undefined) return;
-        const answer = rest.answer(
-          { path: url.pathname, query: url.searchParams, sentTime },
-          timeline.now,
-        );
-        const slow = plan.on("rest-slow", timeline.now);
-        const extraMs = slow === undefined ? 0 : Math.floor(slow.arg * 12_000);
-        process.deliver(timeline.now + this.#latency() + extraMs, `answer ${answer.status}`, () => {
-          if (signal.aborted) return;
-          signal.removeEventListener("abort", onAbort);
-          if (answer.holdUntil !== undefined) {
-            if (answer.holdUntil > journal.toldUntil) journal.toldAt = timeline.now;
-            journal.toldUntil = Math.max(journal.toldUntil, answer.holdUntil);
-            journal.count("holds told");
-          }
-          resolve(this.#response(answer, signal));
-        });
-      });
+      const take = (answer: RestAnswer): void => {
+        signal.removeEventListener("abort", onAbort);
+        this.#noteHold(answer, isArchive);
+        resolve(this.#response(answer, signal));
+      };
+      if (isArchive) this.#askArchive(url, signal, take);
+      else this.#askRest(url, signal, take, reject);
     }).finally(() => {
       this.#requestsUnderWay -= 1;
     });
+  }
+
+  #askRest(
+    url: URL,
+    signal: AbortSignal,
+    take: (answer: RestAnswer) => void,
+    reject: (reason: Error) => void,
+  ): void {
+    const { timeline, plan, rest, process } = this.#options;
+    const sentTime = timeline.now;
+    if (plan.on("rest-refused", sentTime) !== undefined) {
+      const code = pick(this.#options.random, ["ECONNREFUSED", "ENOTFOUND", "ECONNRESET"]);
+      const cause = Object.assign(new Error(code), { code });
+      process.deliver(sentTime + 3, "refused", () =>
+        reject(new TypeError("fetch failed", { cause })),
+      );
+      return;
+    }
+    timeline.in(this.#latency(), "request", () => {
+      if (plan.on("rest-hang", timeline.now) !== undefined) return;
+      const request = { path: url.pathname, query: url.searchParams, sentTime };
+      const answer = rest.answer(request, timeline.now);
+      const slow = plan.on("rest-slow", timeline.now);
+      const extraMs = slow === undefined ? 0 : Math.floor(slow.arg * 12_000);
+      process.deliver(timeline.now + this.#latency() + extraMs, `answer ${answer.status}`, () => {
+        if (!signal.aborted) take(answer);
+      });
+    });
+  }
+
+  #askArchive(url: URL, signal: AbortSignal, take: (answer: RestAnswer) => void): void {
+    const { timeline, plan, archive, process } = this.#options;
+    timeline.in(this.#latency(), "file", () => {
+      const { now } = timeline;
+      const isHanging = plan.on("archive-down", now, ({ arg }) => arg > 0.85) !== undefined;
+      if (isHanging && this.#options.random() < 0.3) return;
+      const answer = archive.answer(url.pathname, now);
+      process.deliver(now + this.#latency(), `file ${answer.status}`, () => {
+        if (!signal.aborted) take(answer);
+      });
+    });
+  }
+
+  /** What the program has been told, it has to obey from now on. */
+  #noteHold({ holdUntil }: RestAnswer, isArchive: boolean): void {
+    const { journal, timeline } = this.#options;
+    if (holdUntil === undefined) return;
+    if (isArchive) {
+      if (holdUntil > journal.archiveToldUntil) journal.archiveToldAt = timeline.now;
+      journal.archiveToldUntil = Math.max(journal.archiveToldUntil, holdUntil);
+      journal.count("archive holds told");
+      return;
+    }
+    if (holdUntil > journal.toldUntil) journal.toldAt = timeline.now;
+    journal.toldUntil = Math.max(journal.toldUntil, holdUntil);
+    journal.count("holds told");
   }
 
   #response(answer: RestAnswer, signal: AbortSignal): AnswerLike {
@@ -107,7 +151,7 @@ export class Network implements Dialer {
     return {
       status: answer.status,
       headers: new Headers(answer.headers),
-      body: answer.body === "" ? null : body(),
+      body: answer.body === "" ? null : Object.assign(body(), { cancel: async () => undefined }),
     };
   }
 

@@ -3,7 +3,8 @@ import { fileURLToPath } from "node:url";
 import type { Done, Task } from "./worker.ts";
 
 const WORKER = fileURLToPath(new URL("./worker.ts", import.meta.url));
-const HOOKS = fileURLToPath(new URL("./hooks.ts", import.meta.url));
+/** Loaded before the program. */
+export const HOOKS = fileURLToPath(new URL("./hooks.ts", import.meta.url));
 
 /** A child process that does one run after another. */
 export class Worker {

@@ -1,16 +1,19 @@
 import { WeightBudget } from "../../src/core/budget.ts";
 import type { IngestEvent } from "../../src/core/events.ts";
 import { ExchangeTime } from "../../src/core/exchange-time.ts";
-import type { Ban, LiveSource } from "../../src/core/ports.ts";
+import type { ArchiveSource, Ban, HistorySource, LiveSource } from "../../src/core/ports.ts";
 import {
+  createBinanceArchive,
   createBinanceRest,
   createBinanceStream,
   EXCHANGE,
+  planArchive,
   refuseUnknownSymbols,
 } from "../../src/exchanges/binance/index.ts";
 import { type IngestSummary, ingest } from "../../src/ingest/run.ts";
 import type { MemoryStore } from "../support/memory-store.ts";
 import type { Process } from "./machine.ts";
+import { ARCHIVE_HOST } from "./network.ts";
 import type { Random } from "./random.ts";
 import type { Setting } from "./setting.ts";
 
@@ -22,19 +25,25 @@ export interface ProgramParts {
   readonly random: Random;
   readonly record: (event: IngestEvent) => void;
   readonly signal: AbortSignal;
+  /** The same source, with what it gives out looked at. */
+  readonly watchPages: <Source extends HistorySource>(source: Source) => Source;
 }
+
+/** Name under which the archive's holds are kept, as in `app.ts`. */
+const ARCHIVE_HOLD = "binance-archive";
 
 /** A program that runs: what a deployment is made of, or another one to compare it with. */
 export type Program = (parts: ProgramParts) => Promise<unknown>;
 
 /** The program as `app.ts` composes it, with the simulated world in place of the real one. */
-export function blackTrade({
+export async function blackTrade({
   setting,
   process,
   store,
   random,
   record,
   signal,
+  watchPages,
 }: ProgramParts): Promise<IngestSummary> {
   const { clock } = process;
   const exchangeTime = new ExchangeTime();
@@ -53,6 +62,14 @@ export function blackTrade({
   const live: LiveSource = setting.isResubscribing
     ? stream
     : { stream: stream.stream.bind(stream), resubscribe: () => undefined };
+  const archiveHold = setting.hasArchive === true ? await store.load(ARCHIVE_HOLD) : undefined;
+  const archive = createBinanceArchive({
+    ...shared,
+    baseUrl: `https://${ARCHIVE_HOST}`,
+    tempFolder: "memory",
+    onHold,
+    ...(archiveHold === undefined ? {} : { heldUntilTime: archiveHold.untilTime }),
+  });
   return ingest(
     {
       ...shared,
@@ -63,7 +80,12 @@ export function blackTrade({
       pid: process.id,
       historyMs: () => setting.historyMs,
       live,
-      source: createBinanceRest({ ...shared, baseUrl: "https://rest.sim", budget, onHold }),
+      source: watchPages(
+        createBinanceRest({ ...shared, baseUrl: "https://rest.sim", budget, onHold }),
+      ),
+      ...(setting.hasArchive === true
+        ? { archive: { plan: planArchive, open: archive.open.bind(archive) } as ArchiveSource }
+        : {}),
       store,
       checkSymbols: (markets) =>
         refuseUnknownSymbols(

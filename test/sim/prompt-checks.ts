@@ -5,7 +5,7 @@ import type { Journal } from "./journal.ts";
 import { isConfirmed } from "./ranking.ts";
 import type { Setting } from "./setting.ts";
 import type { StatusCheck } from "./status-check.ts";
-import type { StreamServer } from "./stream-server.ts";
+import { POISON_MARK, type StreamServer } from "./stream-server.ts";
 import { nameOf, type TableView } from "./table-view.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -19,7 +19,10 @@ const STORED_WITHIN_SCARCE_MS = 500_000;
 const RETRIED_WITHIN_MS = 65 * 60_000;
 const SETTLE_MS = 60_000;
 const REREAD_WITHIN_MS = 15 * 60_000;
-const CONFIRMED_WITHIN_MS = 150 * 60_000;
+/** Read again at the latest an hour after a candle; a page that failed is put off by ten minutes. */
+const CONFIRMED_WITHIN_MS = 90 * 60_000;
+/** With a small request budget confirming comes last. */
+const CONFIRMED_WITHIN_SCARCE_MS = 150 * 60_000;
 /** A dead link is replaced: 60 s to see it, 60 s of back-off, and the dial. */
 const LINKED_WITHIN_MS = 150_000;
 
@@ -27,6 +30,8 @@ interface Delivery {
   readonly series: Series;
   readonly openTime: number;
   readonly time: number;
+  /** What came is no candle. */
+  readonly isPoison: boolean;
 }
 
 /** Checks that what has to happen happens soon: R1 while it is still going on, dead links, silent streams, second looks. */
@@ -61,7 +66,7 @@ export class PromptChecks {
 
   /** A closing frame reached the program. @returns false when it was not sound */
   delivered(text: string): boolean {
-    let data: { s: string; k: { i: Series["timeframe"]; t: number; h: string } };
+    let data: { s: string; k: { i: Series["timeframe"]; t: number; B: string } };
     try {
       ({ data } = JSON.parse(text));
     } catch {
@@ -70,9 +75,11 @@ export class PromptChecks {
     this.#journal.count("closing frames delivered");
     const { s: symbol, k } = data;
     // A buffer of three drops closes, says so, and has REST bring them.
-    if (k.h === "NaN" || this.#setting.tuning.maxBufferedEvents < 1_000) return true;
+    if (this.#setting.tuning.maxBufferedEvents < 1_000) return true;
     const series: Series = { exchange: "binance", symbol, timeframe: k.i };
-    this.#deliveries.push({ series, openTime: k.t, time: this.#timeline.now });
+    const isPoison = k.B === POISON_MARK;
+    if (isPoison) this.#journal.count("poison frames");
+    this.#deliveries.push({ series, openTime: k.t, time: this.#timeline.now, isPoison });
     return true;
   }
 
@@ -106,7 +113,9 @@ export class PromptChecks {
           `${nameOf(series, candle.openTime)} rests on a young answer for ${minutes(ageMs)} min`,
         );
       }
-      const limitMs = CONFIRMED_WITHIN_MS + 2 * nominalMs(series.timeframe);
+      const withinMs =
+        this.#setting.weightLimit < 1_000 ? CONFIRMED_WITHIN_SCARCE_MS : CONFIRMED_WITHIN_MS;
+      const limitMs = withinMs + 2 * nominalMs(series.timeframe);
       if (!this.#setting.broken.includes("unconfirmed") && sinceMs > limitMs) {
         this.#fail(
           "R3 not confirmed",
@@ -124,10 +133,17 @@ export class PromptChecks {
   #checkDeliveries(): void {
     const now = this.#timeline.now;
     const lastBad = this.#health.lastBad(now, ["database", "machine"]);
-    this.#deliveries = this.#deliveries.filter(({ series, openTime, time }) => {
+    this.#deliveries = this.#deliveries.filter(({ series, openTime, time, isPoison }) => {
       if (now < time + DURABLE_WITHIN_MS) return true;
       // The writer may be in a pause after a failure, and a process that stood still has a backlog.
       if (lastBad + 30_000 > time) return false;
+      if (isPoison) {
+        if (!this.#view.isQuarantined(series, openTime)) {
+          const what = `${nameOf(series, openTime)} came ${now - time} ms ago as no candle and is not listed`;
+          this.#fail("R6 unlisted", what);
+        }
+        return false;
+      }
       const isAccounted =
         this.#view.row(series, openTime) !== undefined ||
         this.#view.entryOf(series, openTime) !== undefined ||

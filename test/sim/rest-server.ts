@@ -1,7 +1,7 @@
 import type { Candle } from "../../src/core/candle.ts";
 import type { Series } from "../../src/core/series.ts";
 import { nextOpenTime, openTimeAt, type Timeframe } from "../../src/core/timeframe.ts";
-import type { FaultPlan } from "./faults.ts";
+import type { Fault, FaultPlan } from "./faults.ts";
 import type { Journal } from "./journal.ts";
 import type { Market } from "./market.ts";
 import { pick, type Random } from "./random.ts";
@@ -18,7 +18,7 @@ export interface RestRequest {
 export interface RestAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
+  readonly body: string | Uint8Array;
   /** The body never ends, or ends in the middle. */
   readonly isCut?: boolean;
   /** End of the hold that the answer tells of, exchange time. */
@@ -32,6 +32,11 @@ const WEIGHT: Readonly<Record<string, number>> = {
 };
 const MAX_ROWS = 1_000;
 const MAX_SHORT_ROWS = 37;
+/** After so many sleeps of the machine its address is out of requests, for so long. */
+const USED_UP_SHARE = 0.3;
+const USED_UP_MS = 4_000;
+/** Whoever asks for what lies before wants to know when a symbol was listed. */
+const FIRST_QUESTION = Date.UTC(2020, 0, 1);
 /** Answers of other programs on the same address count, too: so much of the limit is theirs. */
 const OTHERS_SHARE = 0.05;
 
@@ -87,6 +92,10 @@ export class RestServer {
         banned.arg < 0.8 ? { "retry-after": String(Math.ceil((until - now) / 1_000)) } : {};
       return this.#refusal(418, -1003, message, retryAfter, until);
     }
+    if (this.#plan.of("suspend").some((fault) => this.#isUsedUp(fault, now))) {
+      const until = now + 60_000;
+      return this.#refusal(429, -1003, "Too much request weight used", {}, until);
+    }
     const limited = this.#plan.on("rest-429", now);
     if (limited !== undefined) {
       const waitMs = this.#plan.toOf(limited) - now;
@@ -120,6 +129,12 @@ export class RestServer {
       );
     }
     return undefined;
+  }
+
+  /** While this machine slept, others on its address may have used up what may be asked. */
+  #isUsedUp(sleep: Fault, now: number): boolean {
+    const wokeAt = this.#plan.toOf(sleep);
+    return sleep.arg < USED_UP_SHARE && now >= wokeAt && now < wokeAt + USED_UP_MS;
   }
 
   #refusal(
@@ -228,7 +243,8 @@ export class RestServer {
     const candle = closed ?? this.#market.forming(series, openTime, view);
     if (candle === undefined) return [];
     if (this.#market.isGarbage(series, openTime, now)) {
-      return [rowOf({ ...candle, high: "NaN", low: "-1" })];
+      if (closed !== undefined) this.#journal.count("poison rows");
+      return [rowOf(this.#market.garbled(series, candle))];
     }
     if (closed !== undefined) this.#journal.served(series, closed);
     return [rowOf(candle)];
@@ -245,7 +261,7 @@ export class RestServer {
     let open = openTimeAt(timeframe, from);
     if (open < from) open = nextOpenTime(timeframe, open);
     // Answers about the beginning of time are about the listing.
-    if (to - open > 40 * 24 * 3_600_000) return;
+    if (from < FIRST_QUESTION) return;
     for (; open < to; open = nextOpenTime(timeframe, open)) {
       this.#journal.read(series, open, now);
       if (!present.has(open)) this.#journal.answeredEmpty(series, open, now);

@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { naiveLosses } from "./anchor.ts";
 import { ALL_KINDS, type Fault, type FaultKind } from "./faults.ts";
 import { runAll, Worker } from "./pool.ts";
+import { provoke } from "./provoke.ts";
 import { hashText } from "./random.ts";
 import { Tally } from "./report.ts";
 import { drawSetting, type Setting } from "./setting.ts";
@@ -21,6 +22,7 @@ npm run sim -- --setting FILE
   --seed     one run, shrunk when it fails
   --faults   of that run: only these kinds, or exactly these faults as JSON
   --more     draw it with more faults of these kinds, as mutants are
+  --patient  goes on for so long after the faults that every candle is due to be read again
   --mutant   with this planted defect (test/sim/mutants.ts)
   --save     keep what it shrinks to in test/sim/regressions/NAME.json
   --setting  one run of a kept setting
@@ -38,10 +40,14 @@ const { values } = parseArgs({
     setting: { type: "string" },
     mutant: { type: "string" },
     more: { type: "string" },
+    patient: { type: "boolean", default: false },
     anchor: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
+
+/** From so many seeds on every fault and every mechanism has to be seen. */
+const LONG = 40;
 
 if (values.help) print(USAGE);
 else if (values.setting !== undefined) {
@@ -64,11 +70,12 @@ async function many(): Promise<void> {
     () => (seed < from + count && performance.now() < until ? { seed: seed++ } : undefined),
     (done) => tally.add(done),
   );
+  const isLong = tally.seedCount >= LONG;
+  if (isLong) await provoke(tally, from);
   for (const { done, violation } of tally.failures) {
     print(`seed ${done.setting.seed}: ${violation.oracle}: ${violation.detail}`);
     print(`  npm run sim -- --seed ${done.setting.seed}`);
   }
-  const isLong = tally.seedCount >= 300;
   const missing = [...tally.missingMarks(), ...tally.missingKinds()];
   if (missing.length > 0) print(`not seen: ${missing.join(", ")}`);
   for (const line of tally.lines(from)) print(line);
@@ -94,7 +101,9 @@ async function one(setting: Setting): Promise<void> {
       async (one) => (await worker.run({ setting: one })).outcome,
     );
     print(`${small.faults.length} of ${setting.faults.length} faults are needed:`);
-    const more = values.more === undefined ? "" : ` --more ${values.more}`;
+    const more =
+      (values.more === undefined ? "" : ` --more ${values.more}`) +
+      (values.patient ? " --patient" : "");
     const faults = JSON.stringify(small.faults);
     print(`  npm run sim -- --seed ${setting.seed}${more} --faults '${faults}'`);
     if (values.save !== undefined) {
@@ -109,7 +118,7 @@ async function one(setting: Setting): Promise<void> {
 }
 
 function settingOf(seed: number, faults: string | undefined): Setting {
-  const drawn = drawSetting(seed, kindsOf(values.more ?? ""));
+  const drawn = drawSetting(seed, { kinds: kindsOf(values.more ?? ""), isPatient: values.patient });
   if (faults === undefined) return drawn;
   if (faults.trim().startsWith("[")) return { ...drawn, faults: JSON.parse(faults) as Fault[] };
   const kinds = kindsOf(faults);

@@ -1,7 +1,7 @@
 import type { Series } from "../../src/core/series.ts";
 import type { Timeframe } from "../../src/core/timeframe.ts";
 import type { Operation } from "./database.ts";
-import { drawFaults, type Fault, type FaultKind } from "./faults.ts";
+import { drawArchiveFaults, drawFaults, type Fault, type FaultKind } from "./faults.ts";
 import { between, pick, randomFor } from "./random.ts";
 
 const MINUTE_MS = 60_000;
@@ -17,6 +17,10 @@ export interface Setting {
   readonly historyMs: number;
   /** The part of the run with faults. */
   readonly faultyMs: number;
+  /** How long it goes on once all is well, if longer than a few minutes: confirming takes its time. */
+  readonly quietMs?: number;
+  /** True when there is an archive, and so much history that it is used. */
+  readonly hasArchive?: boolean;
   readonly wallSkewMs: number;
   readonly databaseSkewMs: number;
   readonly weightLimit: number;
@@ -40,11 +44,56 @@ export interface Setting {
 const SYMBOLS = ["BTCUSDT", "ETHUSDT", "BNBUSDT", "币安USDT", "SOLUSDT"] as const;
 const TIMEFRAMES: readonly Timeframe[] = ["1m", "1m", "1m", "3m", "5m", "15m", "1h"];
 
-/**
- * Draws the setting of a run.
- * @param wanted kinds of faults that it is to have more of than chance would give it
- */
-export function drawSetting(seed: number, wanted: readonly FaultKind[] = []): Setting {
+/** Weeks of history in a timeframe that has so many candles in them that files are worth their while. */
+const ARCHIVED: readonly { readonly timeframe: Timeframe; readonly days: number }[] = [
+  { timeframe: "1m", days: 15 },
+  { timeframe: "5m", days: 76 },
+];
+const DAY_MS = 24 * HOUR_MS;
+/** Long enough that everything is due to be read again. */
+const LONG_QUIET_MS = 100 * MINUTE_MS;
+
+/** What a run is to have more of than chance would give it. */
+export interface Wish {
+  readonly kinds?: readonly FaultKind[];
+  /** It goes on for so long after the faults that every candle is due to be read again. */
+  readonly isPatient?: boolean;
+}
+
+/** Draws the setting of a run. */
+export function drawSetting(seed: number, { kinds: wanted = [], isPatient }: Wish = {}): Setting {
+  const drawn = drawLive(seed, wanted);
+  const random = randomFor(seed, "long runs");
+  const isQuiet = random() < 0.1;
+  const isArchived = random() < 0.06 || wanted.some((kind) => kind.startsWith("archive"));
+  const isLong = isPatient === true || isQuiet;
+  const setting = isLong ? { ...drawn, quietMs: LONG_QUIET_MS } : drawn;
+  return isArchived ? withArchive(setting, wanted) : setting;
+}
+
+/** The same with weeks of history, which come out of files. */
+function withArchive(setting: Setting, wanted: readonly FaultKind[]): Setting {
+  const { seed, faultyMs, faults } = setting;
+  const random = randomFor(seed, "archive");
+  const { timeframe, days } = pick(random, ARCHIVED);
+  const symbol = SYMBOLS[random() < 0.2 ? 3 : 0] as string;
+  const series: Series[] = [{ exchange: "binance", symbol, timeframe }];
+  if (random() < 0.3) series.push({ exchange: "binance", symbol, timeframe: "15m" });
+  return {
+    ...setting,
+    series,
+    hasArchive: true,
+    historyMs: days * DAY_MS + Math.floor(random() * DAY_MS),
+    // Room for two pages of a file.
+    capacity: Math.max(setting.capacity, 10_000),
+    weightLimit: Math.max(setting.weightLimit, 400),
+    faults: [...faults, ...drawArchiveFaults(seed, faultyMs, wanted)].sort(
+      (a, b) => a.atMs - b.atMs,
+    ),
+  };
+}
+
+function drawLive(seed: number, wanted: readonly FaultKind[]): Setting {
   const random = randomFor(seed, "setting");
   const symbols = SYMBOLS.slice(0, between(random, 1, 3));
   const timeframes = new Set<Timeframe>(["1m"]);
@@ -95,6 +144,10 @@ export function drawSetting(seed: number, wanted: readonly FaultKind[] = []): Se
     capacity: isTight ? Math.max(between(random, 3, 12), leastCapacity) : 100_000,
     broken,
     isResubscribing: random() > 0.06,
-    faults: drawFaults(seed, faultyMs, wanted),
+    faults: drawFaults(
+      seed,
+      faultyMs,
+      wanted.filter((kind) => !kind.startsWith("archive")),
+    ),
   };
 }

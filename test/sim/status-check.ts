@@ -61,6 +61,9 @@ export class StatusCheck {
       if (status.word === "active" && now - (this.deadSince ?? now) > HONEST_WITHIN_MS) {
         this.#journal.fail("R4 dead active", now, `${key} says active, and no process runs`);
       }
+      if (status.word === "active" && this.#view.wantedFrom(one.series) === undefined) {
+        this.#journal.fail("R4 false active", now, `${key} says active before anything is known`);
+      }
       const brokenSince = this.#findBreak(one.series, one.openGapCount, now);
       if (brokenSince === undefined || status.word !== "active") continue;
       const falselyMs = now - brokenSince;
@@ -106,7 +109,8 @@ export class StatusCheck {
     let since = Number.POSITIVE_INFINITY;
     for (const [open, closedAt] of this.missing(series)) {
       // A row that a hand deleted is noticed by the next comparison with the calendar, not by the status.
-      if (!this.deleted.has(keyOf(series, open))) since = Math.min(since, closedAt);
+      const isDeleted = this.deleted.size > 0 && this.deleted.has(keyOf(series, open));
+      if (!isDeleted) since = Math.min(since, closedAt);
     }
     if (openGapCount > 0) since = Math.min(since, this.#brokenSince.get(key) ?? now);
     if (since === Number.POSITIVE_INFINITY) {

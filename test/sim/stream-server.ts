@@ -201,7 +201,7 @@ export class StreamServer {
     const now = timeline.now;
     const stream = `${series.symbol.toLowerCase()}@kline_${series.timeframe}`;
     const isGarbage = isClosed && market.isGarbage(series, candle.openTime, now);
-    const shown = isGarbage ? { ...candle, high: "NaN" } : candle;
+    const shown = isGarbage ? market.garbled(series, candle) : candle;
     const isIdle = this.#on("ws-idle", now) !== undefined;
     let isPushed = false;
     for (const connection of this.#connections.values()) {
@@ -213,7 +213,12 @@ export class StreamServer {
         continue;
       }
       if (isClosed && !isGarbage) journal.served(series, shown);
-      const text = frameOf(stream, series, shown, isClosed, now + this.#takeStampError());
+      const at = now + this.#takeStampError();
+      const text = frameOf(stream, series, shown, { isClosed, isGarbage, at });
+      if (this.#on("ws-alien", now) !== undefined && connection.random() < 0.5) {
+        journal.count("alien frames");
+        this.#send(connection, { kind: "text", text: alienOf(text, connection.random()) });
+      }
       this.#send(connection, { kind: "text", text, isClosing: isClosed });
       isPushed = true;
     }
@@ -335,6 +340,8 @@ export class StreamServer {
   }
 }
 
+/** In the unused field of a frame that is no candle. */
+export const POISON_MARK = "poison";
 const CLOSE_CODES = [1000, 1001, 1008, 1011] as const;
 
 const STRIKES: Partial<
@@ -355,14 +362,40 @@ function frameOf(
   stream: string,
   { symbol, timeframe }: Series,
   candle: Candle,
-  isClosed: boolean,
-  at: number,
+  { isClosed, isGarbage, at }: { isClosed: boolean; isGarbage: boolean; at: number },
 ): string {
   const { openTime, closeTime, open, high, low, close, volume, quoteVolume, tradeCount } = candle;
   const k = {
     ...{ t: openTime, T: closeTime, s: symbol, i: timeframe, f: 1, L: 2 },
     ...{ o: open, c: close, h: high, l: low, v: volume, n: tradeCount, x: isClosed },
-    ...{ q: quoteVolume, V: candle.takerBuyVolume, Q: candle.takerBuyQuoteVolume, B: "0" },
+    ...{ q: quoteVolume, V: candle.takerBuyVolume, Q: candle.takerBuyQuoteVolume },
+    // Nobody reads it; the checks tell by it what was served on purpose.
+    B: isGarbage ? POISON_MARK : "0",
   };
   return JSON.stringify({ stream, data: { e: "kline", E: at, s: symbol, k } });
+}
+
+/** A frame of the same values that is not about the series: whoever takes it stores another market's candle. */
+function alienOf(text: string, share: number): string {
+  const { stream, data } = JSON.parse(text) as KlineFrame;
+  const { k } = data;
+  const closed = { ...k, x: true, v: "777.00000009" };
+  const aliens = [
+    { stream, data: { ...data, s: "XRPUSDT", k: { ...closed, s: "XRPUSDT" } } },
+    { stream: "xrpusdt@kline_1m", data: { ...data, k: closed } },
+    { stream, data: { ...data, k: { ...closed, i: k.i === "1h" ? "2h" : "1h" } } },
+    { stream, data: { ...data, s: "XRPUSDT", k: closed } },
+    { stream, data: { ...data, k: { ...closed, i: "7m" } } },
+    { stream, data: { ...data, k: { ...closed, s: k.s.toLowerCase() } } },
+    { stream, data: { e: "trade", E: data.E, s: data.s, p: "1.0" } },
+    { stream, data: { ...data, k: null } },
+    [{ stream, data: { ...data, k: closed } }],
+    null,
+  ];
+  return JSON.stringify(aliens[Math.floor(share * aliens.length)]);
+}
+
+interface KlineFrame {
+  readonly stream: string;
+  readonly data: { readonly s: string; readonly E: number; readonly k: { s: string; i: string } };
 }

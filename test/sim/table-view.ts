@@ -62,6 +62,18 @@ export class TableView {
     return this.#tables.ledger(series);
   }
 
+  /** True when a refused candle of the cell can be listed. */
+  isQuarantined(series: Series, openTime: number): boolean {
+    const key = seriesKey(series);
+    const { from, to } = cellOf(series.timeframe, openTime);
+    return this.#tables
+      .quarantined()
+      .some(
+        ({ candle: { series: other, candle } }) =>
+          seriesKey(other) === key && candle.openTime >= from && candle.openTime < to,
+      );
+  }
+
   wantedFrom(series: Series): number | undefined {
     return this.#tables.wantedFrom(series);
   }

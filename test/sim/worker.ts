@@ -1,12 +1,10 @@
-import type { FaultKind } from "./faults.ts";
 import { naiveCollector } from "./naive.ts";
-import type { Setting } from "./setting.ts";
-import { drawSetting } from "./setting.ts";
+import { drawSetting, type Setting, type Wish } from "./setting.ts";
 import { type Outcome, World } from "./world.ts";
 
-/** What a worker is asked for: a seed, with kinds of faults that it is to have more of, or a whole setting. */
+/** What a worker is asked for: a seed, with what it is to have more of, or a whole setting. */
 export type Task =
-  | { readonly seed: number; readonly kinds?: readonly FaultKind[] }
+  | (Wish & { readonly seed: number })
   | {
       readonly setting: Setting;
       /** Puts the plain collector into the world in place of ours. */
@@ -21,7 +19,7 @@ export interface Done {
 
 // A child of `pool.ts`: one run after another, each told by its parent.
 process.on("message", (task: Task) => {
-  const setting = "seed" in task ? drawSetting(task.seed, task.kinds) : task.setting;
+  const setting = "seed" in task ? drawSetting(task.seed, task) : task.setting;
   const isPlain = "isPlain" in task && task.isPlain === true;
   new World(setting, isPlain ? { program: naiveCollector, isLenient: true } : {})
     .run()

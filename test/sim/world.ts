@@ -2,6 +2,7 @@ import { BlackTradeError, messageOf } from "../../src/core/errors.ts";
 import type { IngestEvent } from "../../src/core/events.ts";
 import { seriesKey } from "../../src/core/series.ts";
 import { openTimeAt } from "../../src/core/timeframe.ts";
+import { ArchiveServer } from "./archive-server.ts";
 import { CitizenChecks } from "./citizen-checks.ts";
 import { CommitChecks } from "./commit-checks.ts";
 import { SimDatabase } from "./database.ts";
@@ -14,6 +15,7 @@ import { armMachine } from "./machine-faults.ts";
 import { Market } from "./market.ts";
 import { marksOf } from "./marks.ts";
 import { Network } from "./network.ts";
+import { PageChecks } from "./page-checks.ts";
 import { blackTrade, type Program } from "./program.ts";
 import { PromptChecks } from "./prompt-checks.ts";
 import { randomFor } from "./random.ts";
@@ -58,6 +60,7 @@ const CHECK_MS = 5_000;
 const RARE_CHECK_MS = 60_000;
 /** The longest that a put-off gap may take after the last fault, with what it waits for. */
 const HEAL_LIMIT_MS = 150 * 60_000;
+/** Whole for so long, a world counts as healed. */
 const QUIET_MS = 6 * 60_000;
 const RESTART_MS = 5_000;
 const STOP_WITHIN_MS = 40_000;
@@ -84,6 +87,8 @@ export class World {
   /** Process events at which it is killed. */
   killAt: number | undefined;
   readonly #rest: RestServer;
+  readonly #archive: ArchiveServer;
+  readonly #pages: PageChecks;
   readonly #prompt: PromptChecks;
   readonly #program: Program;
   readonly #isLenient: boolean;
@@ -127,6 +132,8 @@ export class World {
     };
     const limit = setting.weightLimit;
     this.#rest = new RestServer(market, this.plan, journal, randomFor(seed, "rest"), limit);
+    this.#archive = new ArchiveServer(market, this.plan, journal);
+    this.#pages = new PageChecks(timeline, journal);
     this.streams = new StreamServer({
       ...{ seed, timeline, plan: this.plan, market, journal, series },
       maxStreams: setting.maxStreams,
@@ -167,6 +174,8 @@ export class World {
         else healedAt ??= timeline.now;
         if (healedAt !== undefined && timeline.now - healedAt >= QUIET_MS) break;
       }
+      const restMs = (setting.quietMs ?? 0) - QUIET_MS;
+      if (restMs > 0) await timeline.run(timeline.now + restMs, () => this.#isOver());
       if (!this.#isOver()) this.#judgeEnd(healedAt);
     } finally {
       allow();
@@ -199,8 +208,10 @@ export class World {
       ...{ timeline, plan: this.plan, journal, process },
       random: randomFor(setting.seed, `network ${this.#starts}`),
       rest: this.#rest,
+      archive: this.#archive,
       streams: this.streams,
       onRequest: (path) => this.citizen.request(path),
+      onArchiveRequest: (path) => this.citizen.archiveRequest(path),
       onClientFrame: (connection, isOnTime) => this.citizen.frame(connection, isOnTime),
       onDial: () => this.citizen.dial(),
       onClosingFrame: (text) => {
@@ -221,6 +232,7 @@ export class World {
       random: randomFor(setting.seed, `program ${this.#starts}`),
       record: (event) => this.#record(event),
       signal: stop.signal,
+      watchPages: (source) => this.#pages.watch(source),
     }).then(
       () => this.#ended(process, undefined),
       (error: unknown) => this.#ended(process, error),
@@ -278,6 +290,12 @@ export class World {
     const { timeline, health, journal, citizen } = this;
     const knownSince = Math.max(journal.toldAt, health.lastFault(timeline.now, ["database"]));
     if (timeline.now - knownSince < 30_000) citizen.unknownHold = journal.toldUntil;
+    // The archive's is told to the database once.
+    const { archiveToldAt } = journal;
+    const failedAt = health.lastFault(Math.min(timeline.now, archiveToldAt + 20_000), ["database"]);
+    if (timeline.now - archiveToldAt < 30_000 || failedAt >= archiveToldAt) {
+      citizen.unknownArchiveHold = journal.archiveToldUntil;
+    }
   }
 
   #restart(downMs: number): void {
@@ -320,7 +338,10 @@ export class World {
     if (event.kind === "queueSize" && event.size > 2 * this.setting.capacity) {
       this.journal.fail("R8 queue", this.timeline.now, `${event.size} candles wait`);
     }
-    this.trace.add(this.timeline.now, `${event.kind} ${JSON.stringify(event).length}`);
+    this.trace.add(
+      this.timeline.now,
+      `${event.kind} ${process.env.SIM_VERBOSE === undefined ? JSON.stringify(event).length : JSON.stringify(event)}`,
+    );
   }
 
   #planCheck(everyMs: number, act: () => unknown): void {
