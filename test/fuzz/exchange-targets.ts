@@ -22,7 +22,8 @@ const KLINE = {
   ...{ v: "0.20926000", n: 31, x: true, q: "6076.58918320", V: "0.10436000", Q: "3030.45472920" },
   B: "0",
 };
-const EVENT = { e: "kline", E: 1653818820002, s: "BTCUSDT", k: KLINE };
+/** An event of a candle that is closed, as the exchange sends it. */
+export const EVENT = { e: "kline", E: 1653818820002, s: "BTCUSDT", k: KLINE };
 const FRAMES = [
   EVENT,
   { stream: "btcusdt@kline_1m", data: EVENT },

@@ -1,6 +1,7 @@
 import { EXCHANGE_TARGETS } from "./exchange-targets.ts";
 import { FILE_TARGETS } from "./file-targets.ts";
 import { HTTP_TARGETS } from "./http-targets.ts";
+import { SOCKET_TARGETS } from "./socket-targets.ts";
 import type { Target, TargetMaker } from "./target.ts";
 import { USER_TARGETS } from "./user-targets.ts";
 import { WEBSOCKET_TARGETS } from "./websocket-targets.ts";
@@ -13,4 +14,5 @@ export const TARGETS: readonly TargetMaker[] = [
   ...FILE_TARGETS,
   ...HTTP_TARGETS,
   ...WEBSOCKET_TARGETS,
+  ...SOCKET_TARGETS,
 ];
