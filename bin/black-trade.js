@@ -8,6 +8,15 @@ if (major < 22 || (major === 22 && minor < 18)) {
   );
   process.exit(2);
 }
+// What runs for months is to stay small. Left to itself, V8 lets its young generation grow to 128 MB, the old one to four
+// times what is in use, and keeps every page that a burst ever took. While 200 symbols × 1s catch up: 371 MB and 5.1 s of CPU
+// without these settings, 159 MB and 8.5 s with them (`--optimize-for-size`: 170 MB and 13.3 s). They come before all else
+// because compiled code is kept for exactly the settings that it was compiled under.
+if (["ingest", "serve"].includes(process.argv[2])) {
+  const { setFlagsFromString } = await import("node:v8");
+  setFlagsFromString("--semi-space-growth-factor=1");
+  setFlagsFromString("--heap-growing-percent=30");
+}
 const { fileURLToPath } = await import("node:url");
 const { enableCompileCache } = await import("node:module");
 // Compiled code is kept beside the packages, trusted as they are: starts take a third of the time, and the compiler of

@@ -13,8 +13,6 @@ import type { IngestEvent, Recorder } from "./core/events.ts";
 import { ExchangeTime } from "./core/exchange-time.ts";
 import type { ArchiveSource, Ban } from "./core/ports.ts";
 import type { Series } from "./core/series.ts";
-import { encodeCandles } from "./csv/export/encode.ts";
-import { Mirror } from "./csv/mirror.ts";
 import {
   createBinanceArchive,
   createBinanceRest,
@@ -29,8 +27,9 @@ import { doJob } from "./ingest/job.ts";
 import { type IngestSummary, ingest, obeyStoredBan } from "./ingest/run.ts";
 import { QUERY_CONCURRENCY } from "./serve/query-gate.ts";
 import { type Serving, type ServingSources, startServing } from "./serve/serving.ts";
-import { createStatusReader } from "./serve/status-reader.ts";
+import { createStatusReader, PATIENCE_MS } from "./serve/status-reader.ts";
 import {
+  Compression,
   createDatabase,
   Database,
   type DatabaseFacts,
@@ -43,6 +42,8 @@ import {
   migrationStates,
   openStore,
   parseDatabaseUrl,
+  Retention,
+  Rollups,
   type Store,
   type StoreOptions,
   startEmbedded,
@@ -78,6 +79,10 @@ export interface OpenedDatabase {
   readonly server: () => Promise<{ version: string; timescale: string | undefined; size: string }>;
   /** What server and database say of themselves, whatever state the tables are in. */
   readonly inspect: () => Promise<DatabaseFacts>;
+  /** What may be done with candles that are stored; each asks for tables that are migrated. */
+  readonly compression: Compression;
+  readonly retention: Retention;
+  readonly rollups: Rollups;
   /** @throws {BlackTradeError} E_DB_NOT_MIGRATED and the other refusals of the start-up check */
   readonly openStore: (
     access: "read" | "write",
@@ -177,6 +182,9 @@ async function reach(
       };
     },
     inspect: () => inspectDatabase(database),
+    compression: new Compression(database),
+    retention: new Retention(database),
+    rollups: new Rollups(database),
     openStore: async (access, more = {}) => {
       const store = await openStore({ ...connection, ...more, access });
       stores.push(store);
@@ -278,6 +286,7 @@ async function prepareMirror(
   record: Recorder,
 ): Promise<{ readonly record: Recorder; readonly stop: () => Promise<void> }> {
   if (config.csvMirrorDir === undefined) return { record, stop: async () => undefined };
+  const { Mirror } = await import("./csv/mirror.ts");
   const mirror = new Mirror({
     folder: config.csvMirrorDir,
     exchange: EXCHANGE,
@@ -342,10 +351,12 @@ async function servingSources(
     exchangeTime.isKnown ? exchangeTime.now(systemClock.monotonic()) : systemClock.now();
   return {
     queries,
-    readStatus: createStatusReader(store, systemClock.monotonic),
+    readStatus: createStatusReader(store, systemClock.monotonic, PATIENCE_MS),
     now,
     isIngesting,
     encode: async (format, series, candles) => {
+      // Loaded when it is asked for: most ingesters never are.
+      const { encodeCandles } = await import("./csv/export/encode.ts");
       const page = candles.map(({ candle }) => candle);
       return buffer(encodeCandles(format, Readable.from([page]), { series }));
     },
@@ -357,6 +368,7 @@ async function servingSources(
           openHistory: (symbols, onFilled) =>
             openHistory(parts, store, { signal, symbols, onProgress: onFilled }),
           configured: seriesOf(config),
+          exchange: EXCHANGE,
           historyMs: (timeframe) => historyDays(config, timeframe) * DAY_MS,
           createHash: () => {
             const hash = createHash("sha256");
@@ -533,7 +545,8 @@ async function exchangeParts(config: Config, store: Store, record: (event: Inges
   };
   const archiveHold = await store.load(ARCHIVE_HOLD);
   const tempFolder = join(config.dataDir, "tmp");
-  await mkdir(tempFolder, { recursive: true });
+  await mkdir(config.dataDir, { recursive: true, mode: 0o755 });
+  await mkdir(tempFolder, { recursive: true, mode: 0o700 });
   const archive = createBinanceArchive({
     baseUrl: config.binance.archiveUrl,
     tempFolder,

@@ -174,6 +174,8 @@ describe("the command line", AT_ONCE, () => {
     const seen = await visit([]);
     for (const name of ["ingest", "demo", "db init", "db migrate", "db down", "db status"])
       assert.ok(seen.includes(name), name);
+    for (const name of ["db compress", "db retain", "db rollup"])
+      assert.ok(seen.includes(name), name);
     for (const name of ["status", "simulate"]) assert.ok(seen.includes(name), name);
   });
 

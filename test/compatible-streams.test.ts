@@ -287,4 +287,16 @@ describe("the streams for other bots", () => {
     assert.ok(deaf.texts.length < 60_000, `${deaf.texts.length} frames`);
     assert.equal(deaf.closed, undefined);
   });
+
+  test("a server that ends says so, and does not wait for who does not answer", async () => {
+    const client = await open("/ws/btcusdt@kline_1m");
+    const deaf = await open("/ws/btcusdt@kline_1m");
+    deaf.ws.pause();
+    const started = performance.now();
+    await server.close();
+    assert.ok(performance.now() - started < 5_000);
+    await until(() => client.closed !== undefined);
+    assert.deepEqual(client.closed, { code: 1001, reason: "" });
+    server = await serveCompatible({ databaseUrl: database.url, now: () => now });
+  });
 });

@@ -768,12 +768,22 @@ const CASES: readonly Case[] = [
     ),
   } as Case,
   {
-    what: "`1e5`",
+    what: "`4.25005e+04`, `104.`, `.5`",
     name: "k5/BTCUSDT_1h.csv",
+    content: own(
+      one(2, (line) =>
+        line.replace("42500.5", "4.25005e+04").replace("41800", "41800.").replace(",6.1,", ",.5,"),
+      ),
+    ),
+    expected: ALL_GOOD,
+  },
+  {
+    what: "`1e25`: more digits than a decimal has",
+    name: "k5a/BTCUSDT_1h.csv",
     ...damaged(
-      one(2, (line) => line.replace("42500.5", "1e5")),
+      one(2, (line) => line.replace("42500.5", "1e25")),
       ONE_REFUSED,
-      /high is "1e5"/,
+      /high is "1e25"/,
     ),
   } as Case,
   {
@@ -867,6 +877,39 @@ const CASES: readonly Case[] = [
     reason: /not UTF-8/,
   },
   {
+    what: "a header that is not UTF-8",
+    name: "l6a/BTCUSDT_1h.csv",
+    content: Buffer.from(
+      named(six(",", ms), "timestamp,open,high,low,close,volume,B\u00f6rse"),
+      "latin1",
+    ),
+    expected: REFUSED,
+    reason: /line 1, .* cannot be read: it is not UTF-8; save the file as UTF-8/,
+  },
+  {
+    what: "the same, with `--columns`",
+    name: "l6b/BTCUSDT_1h.csv",
+    content: Buffer.from(
+      named(six(",", ms), "timestamp,open,high,low,close,volume,B\u00f6rse"),
+      "latin1",
+    ),
+    hints: { columns: ["openTime", "open", "high", "low", "close", "volume"] },
+    expected: ALL_GOOD,
+  },
+  {
+    what: "a title that is not UTF-8 above a header",
+    name: "l6c/BTCUSDT_1h.csv",
+    content: Buffer.concat([Buffer.from("B\u00f6rse\n", "latin1"), Buffer.from(OWN)]),
+    expected: ALL_GOOD,
+  },
+  {
+    what: "spaces between values",
+    name: "l6d/BTCUSDT_1h.csv",
+    content: named(six(" ", ms), "timestamp open high low close volume"),
+    expected: REFUSED,
+    reason: /no comma, semicolon, tab or bar/,
+  },
+  {
     what: "a quote that does not end",
     name: "l7/BTCUSDT_1h.csv",
     ...damaged(
@@ -915,14 +958,14 @@ const CASES: readonly Case[] = [
     name: "m3/BTCUSDT_1h.csv",
     content: "",
     expected: REFUSED,
-    reason: /is empty/,
+    reason: /is empty; /,
   },
   {
     what: "only a header",
     name: "m4/BTCUSDT_1h.csv",
     content: own([]),
     expected: REFUSED,
-    reason: /holds no rows|cannot be read/,
+    reason: /holds no rows/,
   },
   {
     what: "gzip cut off",
@@ -936,7 +979,7 @@ const CASES: readonly Case[] = [
     name: "m6/BTCUSDT_1h.zip",
     content: zipWith([{ name: "BTCUSDT_1h.csv", content: OWN }]).subarray(0, -30),
     expected: REFUSED,
-    reason: /no ZIP, or one that is cut off/,
+    reason: /no ZIP, or one that is cut off; unpack it/,
   },
   {
     what: "ZIP with a wrong CRC",
@@ -981,7 +1024,7 @@ const CASES: readonly Case[] = [
     name: "n3/BTC_USDT-1h.feather",
     content: `ARROW1\0\0${"x".repeat(200)}ARROW1`,
     expected: REFUSED,
-    reason: /feather file is damaged/,
+    reason: /feather file is damaged or of another kind; write it anew, or as CSV$/,
   },
   {
     what: "a picture",

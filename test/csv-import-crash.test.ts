@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { PackedCandles } from "../src/core/packed-candles.ts";
 import { formatOwnRow, OWN_LAYOUT_HEADER } from "../src/csv/own-layout.ts";
 import { openStore } from "../src/store/index.ts";
 import { importInto, tableText } from "./support/csv-import.ts";
@@ -60,7 +61,7 @@ test(`an import that is killed ${KILLS} times ends at the same table and the sam
       // What was read to its end is read again from its beginning.
       if (before?.isFinished) {
         const file = { ...before, fingerprint: "", counts: { ...before.counts, row: 0 } };
-        await store.loadPart({ candles: [], gaps: [], file });
+        await store.loadPart({ candles: new PackedCandles(file.series), gaps: [], file });
       }
       const program = new Program(["import-csv", path], { DATABASE_URL: url });
       const hasStored = async (): Promise<boolean> =>

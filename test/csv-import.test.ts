@@ -15,7 +15,8 @@ import { needsSharedData, readSharedData, sharedDataFolder } from "./support/sha
 
 const FRAMES = ["15m", "1h", "2h", "4h", "12h", "1d", "1w"] as const;
 const EVER = { from: 0, to: Number.MAX_SAFE_INTEGER };
-const HOUR = 3_600_000;
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
 const T0 = Date.UTC(2024, 0, 1);
 
 const folder = mkdtempSync(join(tmpdir(), "black-trade-csv-import-"));
@@ -28,11 +29,11 @@ async function withStore(act: (store: Store, url: string) => Promise<void>): Pro
   });
 }
 
-/** An hourly candle of its own, `index` hours after the first. */
-function rowAt(index: number, change = "0"): string {
-  const openTime = T0 + index * HOUR;
+/** An hourly candle of its own, `index` hours after the first; or one of another length. */
+function rowAt(index: number, change = "0", lengthMs = HOUR): string {
+  const openTime = T0 + index * lengthMs;
   return formatOwnRow({
-    ...{ openTime, closeTime: openTime + HOUR - 1 },
+    ...{ openTime, closeTime: openTime + lengthMs - 1 },
     ...{ open: "100.10", high: "101.5", low: "99.25", close: `100.${10 + (index % 80)}` },
     ...{ volume: `${index}.${change}5`, quoteVolume: `${index + 1}00.5`, tradeCount: 10 + index },
     ...{ takerBuyVolume: "0.1", takerBuyQuoteVolume: "10" },
@@ -268,7 +269,8 @@ describe("reading a file again", () => {
 
   test("a file that was stopped half way is gone on with, and counts all of its rows", async () => {
     await withStore(async (store) => {
-      const path = writeRows("BTCUSDT_1h.csv", rowsOf(25_000));
+      const minutes = Array.from({ length: 80_000 }, (_, index) => rowAt(index, "0", MINUTE));
+      const path = writeRows("BTCUSDT_1m.csv", minutes);
       const stop = new AbortController();
       let loads = 0;
       const stopping: Store = {
@@ -281,11 +283,11 @@ describe("reading a file again", () => {
         },
       };
       await assert.rejects(importInto(stopping, [path], { signal: stop.signal }));
-      const stored = await store.count(binanceSeries("BTCUSDT", "1h"));
-      assert.ok(stored > 0 && stored < 24_999, `${stored} stored`);
+      const stored = await store.count(binanceSeries("BTCUSDT", "1m"));
+      assert.ok(stored > 0 && stored < 79_999, `${stored} stored`);
       const { counts } = await importInto(store, [path]);
-      assert.deepEqual([counts.row, counts.stored, counts.heldBack], [25_000, 24_999, 1]);
-      assert.equal(await store.count(binanceSeries("BTCUSDT", "1h")), 24_999);
+      assert.deepEqual([counts.row, counts.stored, counts.heldBack], [80_000, 79_999, 1]);
+      assert.equal(await store.count(binanceSeries("BTCUSDT", "1m")), 79_999);
     });
   });
 

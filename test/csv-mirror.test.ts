@@ -362,6 +362,8 @@ describe("the CSV mirror", () => {
       blocked.start();
       await blocked.until("mirrorFailed", 2);
       assert.match(blocked.told("mirrorFailed")[0]?.reason ?? "", /CSV_MIRROR_DIR is not a folder/);
+      await blocked.until("mirrorState", 2);
+      assert.ok((blocked.told("mirrorState").at(-1)?.behindMs ?? 0) > 30_000, "and is behind");
       await unlink(blocked.folder);
       await blocked.same();
       await blocked.stop();
@@ -554,7 +556,7 @@ describe("the CSV mirror of a real process", () => {
       }
       await wait(3_000);
       t.diagnostic(await finish(scene, program));
-      assert.doesNotMatch(program.stderr, /was changed by others/);
+      assert.doesNotMatch(program.stderr, /was not as the database/);
     });
   });
 

@@ -612,15 +612,16 @@ describe("planted faults of the machine and its settings", () => {
     expect(proxied, "network-environment", "warn", /HTTPS_PROXY .*no effect/, /polling/);
   });
 
-  test("a data folder that is none, and a mirror that does not exist", async () => {
+  test("a data folder and a mirror that are none, and a mirror that is not made yet", async () => {
     const file = join(folder, "file");
     await writeFile(file, "");
-    const mirror = join(folder, "no", "mirror");
     const findings = await look({
-      flags: { DATA_DIR: join(file, "data"), CSV_MIRROR_DIR: mirror },
+      flags: { DATA_DIR: join(file, "data"), CSV_MIRROR_DIR: join(file, "mirror") },
     });
     expect(findings, "data-dir", "fail", /is not a folder/, /DATA_DIR/);
-    expect(findings, "csv-mirror", "fail", /cannot be written/, /mkdir -p/);
+    expect(findings, "csv-mirror", "fail", /is not a folder/, /CSV_MIRROR_DIR/);
+    const later = await look({ flags: { CSV_MIRROR_DIR: join(folder, "no", "mirror") } });
+    expect(later, "csv-mirror", "ok", /is made at the first start/);
   });
 
   test("what was cut off in the folder of the embedded server, and data of another version", async () => {

@@ -32,7 +32,7 @@ const candle = (index: number): VersionedCandle =>
 /** What each example prints, in the order of their numbers. */
 const EXPECTED: Readonly<Record<string, RegExp>> = {
   "01-latest.ts": /^(?:2025-02-01T01:5\d:00\.000Z 100\.\d\d 12\.34000000\n){5}$/,
-  "02-range.ts": /^120 candles in January 2025, 1200 trades\n$/,
+  "02-range.ts": /^120 candles of 2025-01-01 … 2025-02-01, 1200 trades\n$/,
   "03-columns.ts":
     /^200 closes up to 2025-02-01T01:59:00\.000Z, average of the last 20: 100\.495\d*\nexact closes: 100\.58 100\.59\n$/,
   "04-arrow.ts":

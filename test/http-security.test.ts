@@ -283,6 +283,50 @@ describe("security of HTTP", () => {
     });
   });
 
+  test("a request is answered once, also when its body turns out to be none", async () => {
+    const { port } = new URL(open.url);
+    const said = async (bytes: string): Promise<string[]> => {
+      const socket = connect(Number(port), "127.0.0.1");
+      let text = "";
+      socket.on("data", (part) => {
+        text += part.toString();
+      });
+      socket.on("error", () => undefined);
+      socket.write(bytes);
+      // The server closes what it cannot read on; after the answer of a good request it waits for the next one.
+      const timer = setTimeout(() => socket.destroy(), 1_500);
+      await once(socket, "close");
+      clearTimeout(timer);
+      return [...text.matchAll(/^HTTP\/1\.1 (\d{3})/gm)].map(([, status = ""]) => status);
+    };
+    const foreign = "sec-fetch-site: cross-site\r\n";
+    for (const coding of ["gzip", "identity", "chunkttps", "chunked, gzip"]) {
+      for (const more of [
+        "",
+        foreign,
+        "connection: close\r\n",
+        `${foreign}connection: close\r\n`,
+      ]) {
+        for (const path of ["/livez", "/api/v1/series", "/nothing"]) {
+          const head = `GET ${path} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: ${coding}\r\n${more}\r\n`;
+          const statuses = await said(head);
+          assert.ok(statuses.length <= 1, `${head}${statuses.join()}`);
+        }
+      }
+    }
+    const chunks = (body: string): string =>
+      `POST /api/v1/jobs HTTP/1.1\r\nhost: localhost\r\n${foreign}transfer-encoding: chunked\r\n\r\n${body}`;
+    for (const body of ["zz\r\n", "2\r\n{}x", "-1\r\n", "0\r\nbad"]) {
+      const statuses = await said(chunks(body));
+      assert.equal(statuses.length, 1, `${body}: ${statuses.join()}`);
+    }
+    const good = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    assert.deepEqual(await said(good), ["200"]);
+    assert.deepEqual(await said("no HTTP\r\n\r\n"), ["400"]);
+    // What is under way is answered as if nothing had come after it.
+    assert.deepEqual(await said(`${good}no HTTP\r\n\r\n`), ["200"]);
+  });
+
   describe("S8 what costs much", () => {
     test("a body of more than 64 KB and headers of more than 16 KB are refused", async () => {
       const headers = { "content-type": "application/json", authorization: `Bearer ${TOKEN}` };

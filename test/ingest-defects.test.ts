@@ -137,7 +137,8 @@ describe("the writer", () => {
     const left = await draining;
     assert.ok(writeCount > 2);
     await assertPromiseKept();
-    assert.equal(left, 4_000);
+    // What came once more waits as a version of its own.
+    assert.equal(left, 4_000 + 10);
     assert.equal(await promised(), 5_000);
 
     store.setFaults(undefined);

@@ -5,8 +5,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { Spot, SpotRestAPI, SpotWebsocketStreams } from "@binance/spot";
-import { MainClient, WebsocketClient } from "binance";
+import { SpotRestAPI, SpotWebsocketStreams } from "@binance/spot";
 import ccxt from "ccxt";
 import { systemClock } from "../src/clock.ts";
 import {
@@ -15,6 +14,7 @@ import {
   seededSymbols,
   startSimulator,
 } from "../src/simulator/index.ts";
+import { binanceFor, ccxtFor, spotFor } from "./support/market-clients.ts";
 
 const START = Date.UTC(2025, 5, 2, 10, 0, 58);
 const SERIES = { symbol: "BTCUSDT", interval: "1m" } as const;
@@ -57,17 +57,8 @@ after(async () => {
 });
 
 describe("ccxt", () => {
-  const connect = async () => {
-    const exchange = new ccxt.pro.binance({ options: { fetchMarkets: { types: ["spot"] } } });
-    const urls = exchange.urls as { api: Record<string, unknown> };
-    urls.api.public = `${sim.url}/api/v3`;
-    urls.api.ws = { spot: `${sim.wsUrl}/stream/ws` };
-    await exchange.loadHttpProxyAgent();
-    return exchange;
-  };
-
   test("fetches candles and watches them grow", async () => {
-    const exchange = await connect();
+    const exchange = await ccxtFor(sim);
     try {
       const rows = await exchange.fetchOHLCV("BTC/USDT", "1m", START - 10 * MINUTE, 5);
       assert.equal(rows.length, 5);
@@ -87,7 +78,7 @@ describe("ccxt", () => {
 
 describe("binance (tiagosiebler)", () => {
   test("gets klines", async () => {
-    const client = new MainClient({ baseUrl: sim.url });
+    const { rest: client } = binanceFor(sim);
     const rows = await client.getKlines({ symbol: "BTCUSDT", interval: "1m", limit: 3 });
     assert.equal(rows.length, 3);
     const [openTime, open, high, low, close] = rows[0] ?? [];
@@ -103,14 +94,13 @@ describe("binance (tiagosiebler)", () => {
   });
 
   test("subscribes, gets the closing frame, and is back 0.5 s after a cut connection", async () => {
-    const client = new WebsocketClient({ wsUrl: sim.wsUrl, beautify: false }, silent);
+    const { streams: client } = binanceFor(sim);
     const frames: { t: number; x: boolean; at: number }[] = [];
     client.on("message", (message: unknown) => {
       // It takes the payload out of the combined frame.
       const { e, k } = message as { e?: string; k?: { t: number; x: boolean } };
       if (e === "kline" && k !== undefined) frames.push({ ...k, at: performance.now() });
     });
-    client.on("exception", () => {});
     try {
       void client.subscribeSpotKline("BTCUSDT", "1s");
       await eventually(() => frames.find(({ x }) => x), "a closing frame");
@@ -130,14 +120,8 @@ describe("binance (tiagosiebler)", () => {
 });
 
 describe("@binance/spot", () => {
-  const connect = (): Spot =>
-    new Spot({
-      configurationRestAPI: { apiKey: "none", apiSecret: "none", basePath: sim.url },
-      configurationWebsocketStreams: { wsURL: sim.wsUrl },
-    });
-
   test("gets klines", async () => {
-    const response = await connect().restAPI.klines({
+    const response = await spotFor(sim).restAPI.klines({
       symbol: "BTCUSDT",
       interval: SpotRestAPI.KlinesIntervalEnum.INTERVAL_1m,
       limit: 3,
@@ -150,7 +134,7 @@ describe("@binance/spot", () => {
   });
 
   test("subscribes and gets frames", async () => {
-    const connection = await connect().websocketStreams.connect();
+    const connection = await spotFor(sim).websocketStreams.connect();
     try {
       const frames: { k?: { s?: string; x?: boolean } }[] = [];
       const stream = connection.kline({
@@ -170,5 +154,3 @@ describe("@binance/spot", () => {
     }
   });
 });
-
-const silent = { trace: () => {}, info: () => {}, error: () => {} };

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { type VersionedCandle, versionNumber } from "../src/core/finality.ts";
 import { unfinishedGap } from "../src/core/gaps.ts";
+import { PackedCandles } from "../src/core/packed-candles.ts";
 import type { ImportCounts, ImportedFile } from "../src/core/ports.ts";
 import { raise } from "../src/store/candle-writer.ts";
 import { Database, openStore, type Store } from "../src/store/index.ts";
@@ -39,6 +40,9 @@ function candleAt(
   };
 }
 
+const packed = (candles: readonly VersionedCandle[]): PackedCandles =>
+  PackedCandles.of(series, candles);
+
 async function withStores(act: (a: Store, b: Store) => Promise<void>): Promise<void> {
   await withDatabase((first) =>
     withDatabase(async (second) => {
@@ -70,7 +74,11 @@ test("loading in bulk ends at the table and the counts of writing in batches", a
               candleAt(offset + index, volume, source, observedTime),
             )
             .sort((a, b) => a.candle.openTime - b.candle.openTime);
-          const { counts } = await bulk.loadPart({ candles, gaps: [], file: FILE });
+          const { counts } = await bulk.loadPart({
+            candles: packed(candles),
+            gaps: [],
+            file: FILE,
+          });
           const { outcomes } = await plain.write(candles, []);
           const expected = { ...NOTHING } as Record<string, number>;
           for (const outcome of outcomes) expected[outcome] = (expected[outcome] ?? 0) + 1;
@@ -95,8 +103,10 @@ test("two loaders of the same candles at once both end, and every candle is ther
     const stores = await Promise.all([openStore({ url }), openStore({ url }), openStore({ url })]);
     const load = (store: Store, at: number): Promise<ImportedFile> =>
       store.loadPart({
-        candles: Array.from({ length: 2_000 }, (_, index) =>
-          candleAt(index, `${at}`, "csv", T0 + 1e9 + at),
+        candles: packed(
+          Array.from({ length: 2_000 }, (_, index) =>
+            candleAt(index, `${at}`, "csv", T0 + 1e9 + at),
+          ),
         ),
         ...{ gaps: [], file: { ...FILE, file: `/${at}.csv` } },
       });
@@ -160,7 +170,7 @@ test("a row that the database refuses costs only itself", async () => {
     const candles = [0, 1, 2].map((index) =>
       candleAt(index, index === 1 ? "-1" : "1", "csv", T0 + 1e9),
     );
-    const { counts } = await store.loadPart({ candles, gaps: [], file: FILE });
+    const { counts } = await store.loadPart({ candles: packed(candles), gaps: [], file: FILE });
     assert.deepEqual([counts.stored, counts.refused], [2, 1]);
     assert.equal((await store.quarantined(10)).length, 1);
     await store.close();
@@ -172,7 +182,7 @@ test("a held-back candle is listed as a gap, unless an exchange's stands there",
     const store = await openStore({ url });
     await store.write([candleAt(0, "1", "rest", T0 + 1e9), candleAt(1, "1", "csv", T0 + 1e9)], []);
     const gaps = [0, 1, 2].map((index) => unfinishedGap(series, T0 + index * MINUTE, T0 + 1e9));
-    await store.loadPart({ candles: [], gaps, file: FILE });
+    await store.loadPart({ candles: packed([]), gaps, file: FILE });
     assert.deepEqual(
       (await store.gaps(series)).map(({ range, reason }) => [(range.from - T0) / MINUTE, reason]),
       [
@@ -191,7 +201,7 @@ test("how far a file is read is kept with the candles", async () => {
     const counts = { ...NOTHING, row: 3, refused: 1, heldBack: 1 };
     const file = { ...FILE, counts, progress: '{"offset":7}', isFinished: true };
     const done = await store.loadPart({
-      candles: [candleAt(0, "1", "csv", T0 + 1e9)],
+      candles: packed([candleAt(0, "1", "csv", T0 + 1e9)]),
       gaps: [],
       file,
     });

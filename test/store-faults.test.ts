@@ -180,6 +180,103 @@ describe("a write under faults of the server", () => {
     );
   });
 
+  test("D5: the half of a batch that is committed says by itself that it is to be confirmed", async () => {
+    await withStore(
+      async ({ store, admin }) => {
+        const series = freshSeries();
+        const at = (n: number): number => T0 + n * MINUTE_MS;
+        const known = [candleAt(series, at(1), "rest"), candleAt(series, at(5), "rest")];
+        await store.write(known, []);
+        await store.saveConfirmed(series, at(0), at(6), []);
+        await admin.transaction(async (tx) => {
+          await tx.run({
+            text: "select from candles where open_time = candle_time($1) for update",
+            values: [at(5)],
+          });
+          const batch = [candleAt(series, at(2)), candleAt(series, at(5))];
+          await assert.rejects(
+            store.write(batch, [{ series, next: at(6) }]),
+            refusal("E_DB_FAILED", /55P03/),
+          );
+        });
+        // The process may end here, and the next one would never hear of the candle.
+        const facts = (await store.facts()).series.find(
+          (one) => one.series.symbol === series.symbol,
+        );
+        assert.equal(await store.count(series), 3);
+        assert.equal(facts?.confirmedTo, at(2));
+        assert.equal(facts?.next, undefined, "watermarks wait for the whole");
+      },
+      { deadlineMs: 600, pacing: { sleep: async () => undefined, random: () => 0 } },
+    );
+  });
+
+  test("D5: after a conflict the facts of series are locked in one order, whatever their order in the table", async () => {
+    let conflictCount = 0;
+    const pacing = {
+      sleep: async () => {
+        conflictCount += 1;
+      },
+      random: () => 0,
+    };
+    await withStore(
+      async ({ store, admin }) => {
+        const both = [freshSeries(), freshSeries()] as const;
+        const [first, second] = both;
+        for (const series of both) {
+          await store.write([candleAt(series, T0)], [{ series, next: T0 + MINUTE_MS }]);
+        }
+        const idOf = "series_id = (select id from series where symbol = $1)";
+        // The first one's row moves behind the second one's.
+        await admin.run({
+          text: `update ingestion_status set latency_ms = 1 where ${idOf}`,
+          values: [first.symbol],
+        });
+        let writing: Promise<unknown> | undefined;
+        await admin.transaction(async (tx) => {
+          const lock = `select from ingestion_status where ${idOf} for update`;
+          await tx.run({ text: lock, values: [first.symbol] });
+          writing = store.write(
+            both.map((series) => candleAt(series, T0 + MINUTE_MS)),
+            both.map((series) => ({ series, next: T0 + 2 * MINUTE_MS })),
+          );
+          await until(async () => conflictCount > 0 && (await blockedPids(admin)).length === 1);
+          await tx.run({ text: `${lock} nowait`, values: [second.symbol] });
+        });
+        await writing;
+      },
+      { deadlineMs: 1_500, pacing },
+    );
+  });
+
+  test("a connection of its own whose first statement is refused is closed", async () => {
+    await withDatabase(async (database) => {
+      const admin = new Database({ url: database.url });
+      const applicationName = "left-open";
+      try {
+        const [{ name } = { name: "" }] = await admin.run<{ name: string }>({
+          text: "select current_database() as name",
+        });
+        await admin.run({ text: "create schema trap" });
+        await admin.run({
+          text: "create view trap.pg_stat_activity as select datname from pg_catalog.pg_database",
+        });
+        await admin.run({ text: `alter database ${name} set search_path = trap, pg_catalog` });
+        await assert.rejects(admin.openSession(applicationName), refusal("E_DB_NOT_MIGRATED"));
+        const count = async (): Promise<number> => {
+          const [row] = await admin.run<{ count: number }>({
+            text: "select count(*) as count from pg_catalog.pg_stat_activity where application_name = $1",
+            values: [applicationName],
+          });
+          return row?.count ?? -1;
+        };
+        await until(async () => (await count()) === 0);
+      } finally {
+        await admin.close();
+      }
+    });
+  });
+
   test("D13: one poison row among thousands costs a few statements", async () => {
     let statements = 0;
     await withStore(

@@ -3,9 +3,11 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { DECIMAL_FIELDS } from "../src/core/candle.ts";
+import { DecimalColumn } from "../src/core/decimal-column.ts";
 import type { VersionedCandle } from "../src/core/finality.ts";
+import { copyRows, type FieldOffsets } from "../src/store/binary-rows.ts";
 import { Database, openStore, type Store } from "../src/store/index.ts";
-import { numericToDouble } from "../src/store/numeric.ts";
+import { numericToDouble, numericToText, putNumeric } from "../src/store/numeric.ts";
 import { candleAt, freshSeries } from "./conformance/store-suite.ts";
 import { createTestDatabase, sharedServer, type TestDatabase } from "./support/postgres.ts";
 
@@ -105,25 +107,93 @@ describe("reads of stored candles", () => {
     assert.deepEqual([none.openTime.length, none.open.length], [0, 0]);
   });
 
-  test("any numeric in binary form becomes the double that its text stands for", () => {
-    const group = fc.integer({ min: 0, max: 9_999 });
-    fc.assert(
-      fc.property(
-        fc.array(group, { maxLength: 12 }),
-        fc.integer({ min: -12, max: 12 }),
+  test("any numeric is read digit for digit, and as the double that its text stands for", async () => {
+    const numeric = fc
+      .tuple(
         fc.boolean(),
-        (digits, weight, isNegative) => {
-          const view = new DataView(new ArrayBuffer(8 + digits.length * 2));
-          view.setInt16(0, digits.length);
-          view.setInt16(2, weight);
-          view.setUint16(4, isNegative ? 0x4000 : 0);
-          for (const [index, digit] of digits.entries()) view.setInt16(8 + index * 2, digit);
-          const text = digits.map((digit) => String(digit).padStart(4, "0")).join("");
-          const value = Number(`${text === "" ? "0" : text}e${4 * (weight - digits.length + 1)}`);
-          assert.equal(numericToDouble(view, 0), isNegative ? -value : value);
-        },
-      ),
-      { numRuns: 2_000 },
+        fc.oneof(
+          fc.bigInt({ min: 0n, max: 10n ** 38n - 1n }),
+          fc.bigInt({ min: 0n, max: 100_000n }),
+          fc.integer({ min: 0, max: 40 }).map((zeros) => 10n ** BigInt(zeros)),
+        ),
+        fc.oneof(
+          fc.stringMatching(/^[0-9]{0,38}$/),
+          fc.stringMatching(/^0{0,20}[0-9]{0,3}0{0,9}$/),
+        ),
+      )
+      .map(([isNegative, whole, rest]) => {
+        const text = rest === "" ? `${whole}` : `${whole}.${rest}`;
+        return isNegative && /[1-9]/.test(text) ? `-${text}` : text;
+      });
+    await fc.assert(
+      fc.asyncProperty(fc.array(numeric, { minLength: 1, maxLength: 100 }), async (texts) => {
+        const values = texts.map((text, row) => `(${row}, ${text}::numeric)`).join(", ");
+        const column = new DecimalColumn(texts.length);
+        const read: string[] = [];
+        const doubles: number[] = [];
+        const query = `select value from (values ${values}) as t (row, value) order by row`;
+        await copyRows(admin, query, 1, (view, [at = 0]) => {
+          putNumeric(column, read.length, view, at);
+          read.push(numericToText(view, at));
+          doubles.push(numericToDouble(view, at));
+        });
+        assert.deepEqual(read, texts);
+        assert.deepEqual(column.texts(texts.length), texts);
+        assert.deepEqual(doubles, texts.map(Number));
+        assert.deepEqual(
+          texts.map((_, row) => column.double(row)),
+          texts.map(Number),
+        );
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("what is no number, or no row, is refused, and the next read works", async () => {
+    const column = new DecimalColumn(1);
+    const take = (view: DataView, [at = 0]: FieldOffsets): void => putNumeric(column, 0, view, at);
+    for (const value of ["'NaN'::numeric", "'Infinity'::numeric", "'-Infinity'::numeric", "null"]) {
+      await assert.rejects(copyRows(admin, `select ${value}`, 1, take), { code: "E_DB_FAILED" });
+    }
+    const twoFields = "select 1::numeric, 2::numeric";
+    await assert.rejects(copyRows(admin, twoFields, 1, take), { code: "E_DB_FAILED" });
+    await copyRows(admin, "select 1::numeric where false", 1, () => assert.fail());
+    await copyRows(admin, "select 1.50::numeric", 1, take);
+    assert.equal(column.text(0), "1.50");
+  });
+
+  test("a server that speaks between rows, or gives up among them, costs no connection", async () => {
+    await admin.run({
+      text: `create function pg_temp.told(step int) returns numeric language plpgsql as $$
+        begin raise warning 'step %', step; return 1 / (5000 - step)::numeric; end $$`,
+    });
+    const pid = async (): Promise<unknown> =>
+      (await admin.run({ text: "select pg_backend_pid() as pid" }))[0];
+    const before = await pid();
+    let rowCount = 0;
+    const read = (last: number): Promise<void> =>
+      copyRows(admin, `select pg_temp.told(step) from generate_series(1, ${last}) step`, 1, () => {
+        rowCount += 1;
+      });
+    await read(3_000);
+    assert.equal(rowCount, 3_000);
+    await assert.rejects(read(5_001), { code: "E_DB_FAILED" });
+    assert.deepEqual(await pid(), before);
+  });
+
+  test("every decimal of the grammar is scanned as the text that was written", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(decimal, { minLength: 1, maxLength: 40 }), async (texts) => {
+        const series = freshSeries();
+        const rows = texts.map((quoteVolume, index) =>
+          candleAt(series, T0 + index * MINUTE_MS, "rest", { quoteVolume }),
+        );
+        await store.write(rows, []);
+        const scanned: VersionedCandle[] = [];
+        for await (const page of store.scan(series, EVER, { pageSize: 7 })) scanned.push(...page);
+        assert.deepEqual(scanned, rows);
+      }),
+      { numRuns: 20 },
     );
   });
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test as nodeTest } from "node:test";
 import type { VersionedCandle } from "../src/core/finality.ts";
+import { PackedCandles } from "../src/core/packed-candles.ts";
 import type { CandleChange, ImportedFile } from "../src/core/ports.ts";
 import { Database } from "../src/store/database.ts";
 import {
@@ -126,7 +127,10 @@ describe("TimescaleDB", () => {
       },
     };
     const load = async (candles: VersionedCandle[]) => {
-      const { counts } = await store.loadPart({ candles, gaps: [], file });
+      const { counts } = await store.loadPart({
+        candles: PackedCandles.of(series, candles),
+        ...{ gaps: [], file },
+      });
       return [counts.stored, counts.revised, counts.identical, counts.superseded];
     };
     const start = await store.lastChangeId();
@@ -164,8 +168,11 @@ describe("TimescaleDB", () => {
     const done = await Promise.all(
       others.map((one, index) =>
         one.loadPart({
-          candles: Array.from({ length: 800 }, (_, n) =>
-            candleAt(series, T0 + (n + 1) * HOUR_MS, "csv", { volume: `${index + 1}` }),
+          candles: PackedCandles.of(
+            series,
+            Array.from({ length: 800 }, (_, n) =>
+              candleAt(series, T0 + (n + 1) * HOUR_MS, "csv", { volume: `${index + 1}` }),
+            ),
           ),
           gaps: [],
           file: {

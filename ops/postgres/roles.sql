@@ -1,6 +1,6 @@
 -- Three users, each with no more rights than its work needs:
 --
---   black_trade_migrator   makes and changes the tables, and owns them:   db migrate, db down
+--   black_trade_migrator   makes and changes the tables, and owns them:   db migrate, down, compress, retain, rollup
 --   black_trade_ingest     reads, inserts and updates; never deletes:     ingest, backfill, fill-gaps, import-csv, verify --repair
 --   black_trade_reader     reads:                                         serve, status, verify, export, doctor, your own queries
 --
@@ -43,7 +43,14 @@ declare
   thing record;
 begin
   for thing in
-    select c.oid::regclass::text as name, case c.relkind when 'v' then 'view' when 'S' then 'sequence' else 'table' end as kind
+    select c.oid::regclass::text as name,
+      case
+        -- An aggregate of TimescaleDB (db rollup) looks like a view, and is none to whoever alters it.
+        when c.relkind = 'v' and c.relname ~ '^derived_candles_[0-9]+[smhdw]_data$' then 'materialized view'
+        when c.relkind = 'v' then 'view'
+        when c.relkind = 'S' then 'sequence'
+        else 'table'
+      end as kind
     from pg_class c
     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'S')
       and not exists (select from pg_depend d where d.objid = c.oid and d.deptype in ('e', 'a', 'i'))

@@ -1,7 +1,11 @@
 import { Command } from "commander";
-import { type OpenedDatabase, openDatabase } from "../app.ts";
+import type { OpenedDatabase } from "../app.ts";
 import { BlackTradeError } from "../core/errors.ts";
-import { configOf, configOfExisting, type ExitStatus, withDatabaseFlags } from "./command.ts";
+import { type ExitStatus, withDatabaseFlags } from "./command.ts";
+import { type Answer, showAnswer, withDatabase } from "./database-command.ts";
+import { compressCommand, compressionLines } from "./db-compress.ts";
+import { retainCommand } from "./db-retain.ts";
+import { rollupCommand } from "./db-rollup.ts";
 import { instant, type Output, tableLines } from "./output.ts";
 
 interface DbOptions {
@@ -9,10 +13,12 @@ interface DbOptions {
   readonly steps?: string;
 }
 
-/** `db`: create the database, apply or undo migrations, show them. */
+/** `db`: create the database, apply or undo migrations, show them; compress, remove, and derive what is stored. */
 export function dbCommand(output: Output, end: (status: ExitStatus) => void): Command {
   const db = new Command("db")
-    .description("the database: create it, apply or undo migrations, show them")
+    .description(
+      "the database: create it, apply or undo migrations, compress, thin out and roll up candles",
+    )
     .addHelpText(
       "before",
       `Examples:
@@ -20,6 +26,9 @@ export function dbCommand(output: Output, end: (status: ExitStatus) => void): Co
   npx black-trade db migrate    apply what is pending
   npx black-trade db status     show server, address and migrations
   npx black-trade db down       undo the newest migration
+  npx black-trade db compress   with TimescaleDB: compress candles that have settled
+  npx black-trade db retain 1s=30d --dry-run
+  npx black-trade db rollup 45m
 `,
     );
 
@@ -28,10 +37,7 @@ export function dbCommand(output: Output, end: (status: ExitStatus) => void): Co
     description: string,
     examples: string,
     makes: "database" | "tables" | "nothing",
-    act: (
-      database: OpenedDatabase,
-      options: DbOptions,
-    ) => Promise<{ json: object; lines: string[] }>,
+    act: (database: OpenedDatabase, options: DbOptions) => Promise<Answer>,
   ): Command => {
     const command = withDatabaseFlags(new Command(name))
       .description(description)
@@ -39,16 +45,11 @@ export function dbCommand(output: Output, end: (status: ExitStatus) => void): Co
       .addHelpText("before", `Examples:\n${examples}`)
       .action(async (options: DbOptions) => {
         stepsOf(options);
-        const config = (makes === "nothing" ? configOfExisting : configOf)({ ...options });
-        const database = await openDatabase(config, { isCreating: makes === "database" });
-        try {
-          const { json, lines } = await act(database, options);
-          if (options.json) output.result(JSON.stringify(json));
-          else for (const line of lines) output.result(line);
-          end(0);
-        } finally {
-          await database.close();
-        }
+        const answer = await withDatabase({ ...options }, makes, (database) =>
+          act(database, options),
+        );
+        showAnswer(output, options.json, answer);
+        end(0);
       });
     db.addCommand(command);
     return command;
@@ -96,7 +97,7 @@ export function dbCommand(output: Output, end: (status: ExitStatus) => void): Co
   ).option("--steps <number>", "how many", "1");
   add(
     "status",
-    "show server, address and migrations",
+    "show server, address, compression and migrations",
     `  npx black-trade db status
   npx black-trade db status --json | jq '.migrations[] | select(.state == "pending")'
 `,
@@ -105,13 +106,23 @@ export function dbCommand(output: Output, end: (status: ExitStatus) => void): Co
       const server = await database.server();
       const states = await database.migrationStates();
       const pending = states.filter(({ state }) => state === "pending").length;
+      const hasCandles = states.some(
+        ({ name, state }) => name === "candles" && state === "applied",
+      );
+      const compression = hasCandles ? await database.compression.facts() : undefined;
       return {
-        json: { ...server, address: database.description, migrations: states },
+        json: {
+          ...server,
+          address: database.description,
+          compression: compression ?? null,
+          migrations: states,
+        },
         lines: [
           `server      ${server.version}${server.timescale === undefined ? "" : `, TimescaleDB ${server.timescale}`}`,
           `database    ${database.description}`,
           `connect     ${database.connectHint}`,
           `size        ${server.size}`,
+          ...(compression === undefined ? [] : compressionLines(compression)),
           "",
           ...tableLines(
             output,
@@ -131,6 +142,9 @@ export function dbCommand(output: Output, end: (status: ExitStatus) => void): Co
       };
     },
   );
+  db.addCommand(compressCommand(output, end));
+  db.addCommand(retainCommand(output, end));
+  db.addCommand(rollupCommand(output, end));
   return db;
 }
 
@@ -141,7 +155,7 @@ function stepsOf({ steps = "1" }: DbOptions): number {
   });
 }
 
-async function migrated(database: OpenedDatabase): Promise<{ json: object; lines: string[] }> {
+async function migrated(database: OpenedDatabase): Promise<Answer> {
   const applied = (await database.migrate()).map(({ version, name }) => ({ version, name }));
   const states = await database.migrationStates();
   const skipped = states.filter(({ state }) => state === "skipped");

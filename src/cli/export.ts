@@ -127,14 +127,14 @@ async function exportOne(
   const isDrawn = path !== undefined && process.stderr.isTTY === true && flags.json !== true;
   const line = new ProgressLine(output, isDrawn);
   const show = line.phase(printable(seriesLabel(series)));
-  const totalCandles = path === undefined ? 0 : await store.count(series, range);
+  const isShown = path !== undefined && flags.json !== true;
+  const totalCandles = isShown ? await store.count(series, range) : 0;
   let candleCount = 0;
   const chunks = exportSeries(store, {
     ...request,
     onCandles: (count) => {
       candleCount += count;
-      if (path !== undefined && flags.json !== true)
-        show({ doneCandles: candleCount, totalCandles });
+      if (isShown) show({ doneCandles: candleCount, totalCandles });
     },
   });
   const write = path === undefined ? writeStdout(chunks, request.signal) : writeWhole(path, chunks);

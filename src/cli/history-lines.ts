@@ -1,4 +1,6 @@
 import type { Gap } from "../core/gaps.ts";
+import type { CoverageStore } from "../core/ports.ts";
+import { intersectRanges } from "../core/range.ts";
 import { seriesLabel } from "../core/series.ts";
 import { countOpenTimes } from "../core/timeframe.ts";
 import type { GapOutcome, HistoryPlan, HistorySummary, Wanted } from "../ingest/history.ts";
@@ -16,9 +18,30 @@ export function planLines(plan: HistoryPlan, wanted: readonly Wanted[]): string[
   if (plan.candleCount === 0) return [`${wanted.length} series${span}: nothing is missing`];
   return [
     `${wanted.length} series${span}`,
-    `missing ${grouped(plan.candleCount)} candles in ${plan.entries.length} stretches: ` +
+    `missing ${grouped(plan.candleCount)} candles in ${plan.entries.length} stretch${plan.entries.length === 1 ? "" : "es"}: ` +
       `${plan.monthlyFileCount} monthly and ${plan.dailyFileCount} daily files, ` +
       `${grouped(plan.requestCount)} requests (weight ${grouped(plan.weight)}), about ${duration(estimateMs(plan))}`,
+  ];
+}
+
+/** What of the stretches was removed on purpose, and so is not missing. */
+export async function notKeptLines(
+  { gaps }: Pick<CoverageStore, "gaps">,
+  wanted: readonly Wanted[],
+): Promise<string[]> {
+  let count = 0;
+  const timeframes = new Set<string>();
+  for (const { series, range } of wanted) {
+    for (const gap of await gaps(series)) {
+      const shared = intersectRanges(gap.range, range);
+      if (gap.reason !== "not-kept" || shared === undefined) continue;
+      count += countOpenTimes(series.timeframe, shared);
+      timeframes.add(`${series.timeframe}=all`);
+    }
+  }
+  if (count === 0) return [];
+  return [
+    `${grouped(count)} candles in it are not kept, and not asked for; to have them again: npx black-trade db retain ${[...timeframes].join(" ")}`,
   ];
 }
 

@@ -2,11 +2,10 @@ import { Command } from "commander";
 import { type HistoryTools, seriesOf, withHistory } from "../app.ts";
 import { type Config, historyDays } from "../config.ts";
 import type { Gap } from "../core/gaps.ts";
-import { type Series, seriesKey } from "../core/series.ts";
-import { openTimeAt } from "../core/timeframe.ts";
+import type { Series } from "../core/series.ts";
 import { EXCHANGE } from "../exchanges/binance/index.ts";
-import { wholeFrom } from "../ingest/audit.ts";
-import { dueEnd, type Wanted } from "../ingest/history.ts";
+import { chooseWanted } from "../ingest/choose.ts";
+import type { Wanted } from "../ingest/history.ts";
 import {
   configOf,
   type ExitStatus,
@@ -17,6 +16,7 @@ import {
 import {
   gapDocument,
   gapLines,
+  notKeptLines,
   planDocument,
   planLines,
   summaryDocument,
@@ -111,13 +111,13 @@ async function run(
         onProgress: (progress) => line.show(progress),
       },
       async (tools) => {
-        const series = await chosenSeries(config, flags, kind, tools);
-        const wanted = await Promise.all(
-          series.map((one) => wantedOf(one, flags, config, kind, tools, stop.signal)),
-        );
+        const wanted = await wantedOf(flags, config, kind, tools, stop.signal);
         const gaps = await tools.history.findGaps(wanted, !flags.dryRun);
         const plan = tools.history.plan(gaps);
-        if (!flags.json) for (const text of planLines(plan, wanted)) output.note(text);
+        if (!flags.json) {
+          const notKept = await notKeptLines(tools.store, wanted);
+          for (const text of [...planLines(plan, wanted), ...notKept]) output.note(text);
+        }
         if (flags.dryRun) {
           const open = [...gaps, ...(await tools.history.waitingGaps(wanted))].filter(isOpen);
           if (flags.json) {
@@ -156,45 +156,36 @@ function isOpen({ state }: Gap): boolean {
 }
 
 /** `backfill` takes what is configured; `fill-gaps` everything that is stored, unless it is told. */
-async function chosenSeries(
-  config: Config,
-  flags: HistoryFlags,
-  kind: "backfill" | "fill-gaps",
-  { store }: HistoryTools,
-): Promise<readonly Series[]> {
-  if (kind === "backfill") return seriesOf(config);
-  const stored = await store.series();
-  // Files of other origins are series of exchanges that are not asked here.
-  return stored.filter(
-    ({ exchange, symbol, timeframe }) =>
-      exchange === EXCHANGE &&
-      (flags.symbols === undefined || config.symbols.includes(symbol)) &&
-      (flags.timeframes === undefined || config.timeframes.includes(timeframe)),
-  );
-}
-
-async function wantedOf(
-  series: Series,
+function wantedOf(
   flags: HistoryFlags,
   config: Config,
   kind: "backfill" | "fill-gaps",
   { history, store, now }: HistoryTools,
   signal: AbortSignal,
-): Promise<Wanted> {
-  const to = flags.to === undefined ? now() : parseTime("--to", flags.to, now());
-  const range = (from: number): Wanted => ({
-    series,
-    range: { from: openTimeAt(series.timeframe, from), to: Math.min(to, dueEnd(series, now())) },
-  });
-  if (flags.sinceListing) return range((await history.firstOpenTime(series, signal)) ?? to);
-  if (flags.from !== undefined) return range(parseTime("--from", flags.from, now()));
-  if (kind === "backfill") {
-    const days =
-      flags.days === undefined ? historyDays(config, series.timeframe) : Number(flags.days);
-    if (!(days > 0)) parseTime("--days", flags.days ?? "", Number.NaN);
-    return range(now() - days * DAY_MS);
-  }
-  const { series: facts } = await store.facts();
-  const known = facts.find((one) => seriesKey(one.series) === seriesKey(series));
-  return range((await wholeFrom(store, series, known?.wantedFrom)) ?? to);
+): Promise<readonly Wanted[]> {
+  const time = (flag: string, text: string | undefined): number | undefined =>
+    text === undefined ? undefined : parseTime(flag, text, now());
+  const startOf = async (series: Series): Promise<number | undefined> => {
+    if (flags.sinceListing) return history.firstOpenTime(series, signal);
+    return now() - daysOf(flags, config, series) * DAY_MS;
+  };
+  return chooseWanted(
+    { store, configured: seriesOf(config), exchange: EXCHANGE, now: now() },
+    {
+      kind: kind === "backfill" ? "backfill" : "fill",
+      symbols: flags.symbols === undefined ? undefined : config.symbols,
+      timeframes: flags.timeframes === undefined ? undefined : config.timeframes,
+      from: flags.sinceListing ? undefined : time("--from", flags.from),
+      to: time("--to", flags.to),
+      startOf: flags.sinceListing || kind === "backfill" ? startOf : undefined,
+      isAsking: true,
+    },
+  );
+}
+
+/** @throws {BlackTradeError} E_USAGE */
+function daysOf(flags: HistoryFlags, config: Config, { timeframe }: Series): number {
+  const days = flags.days === undefined ? historyDays(config, timeframe) : Number(flags.days);
+  if (!(days > 0)) parseTime("--days", flags.days ?? "", Number.NaN);
+  return days;
 }

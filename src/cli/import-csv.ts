@@ -6,7 +6,7 @@ import { systemClock } from "../clock.ts";
 import { type Config, SETTINGS } from "../config.ts";
 import { BlackTradeError, messageOf } from "../core/errors.ts";
 import type { ImportCounts } from "../core/ports.ts";
-import { type Series, seriesLabel } from "../core/series.ts";
+import { type Series, seriesKey, seriesLabel } from "../core/series.ts";
 import type { OpenZip } from "../csv/bytes.ts";
 import {
   type FileReport,
@@ -18,7 +18,9 @@ import { timeframeOf } from "../csv/names.ts";
 import { type ImportHints, parseColumns, parseMap } from "../csv/plan.ts";
 import { parseZone } from "../csv/times.ts";
 import { MAX_COMPARED_ROWS } from "../csv/unfinished.ts";
+import { EXCHANGE } from "../exchanges/binance/index.ts";
 import { readZipEntry, unzip } from "../exchanges/binance/zip.ts";
+import { enterHoles } from "../ingest/audit.ts";
 import type { Store } from "../store/index.ts";
 import { configOf, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
 import { type Cell, duration, type Output, printable, tableLines } from "./output.ts";
@@ -115,9 +117,14 @@ async function run(
         onNote: (file, note) => listed.add(`${file}:${note.line}: ${note.code}: ${note.detail}`),
       });
       line.end();
+      const missing =
+        store === undefined ? 0 : await enterHoles(store, grownOf(report), systemClock.now());
       const confirmed = store === undefined ? [] : await confirmedOf(store, report.series);
-      if (flags.json) output.result(JSON.stringify(documentOf(report, confirmed, flags)));
-      else for (const text of reportLines(output, report, confirmed, flags)) output.result(text);
+      if (flags.json) output.result(JSON.stringify(documentOf(report, missing, confirmed, flags)));
+      else {
+        for (const text of reportLines(output, report, missing, confirmed, flags))
+          output.result(text);
+      }
       end(report.isWhole ? 0 : 3);
     });
   } catch (error) {
@@ -256,6 +263,14 @@ interface Confirmed {
   readonly confirmed: number;
 }
 
+/** Series that got candles, of the exchange that can be asked for what is missing between them. */
+function grownOf({ files }: ImportReport): Series[] {
+  const grown = files.flatMap(({ series, counts }) =>
+    series?.exchange === EXCHANGE && counts.stored > 0 ? [series] : [],
+  );
+  return [...new Map(grown.map((series) => [seriesKey(series), series])).values()];
+}
+
 function confirmedOf(store: Store, series: readonly Series[]): Promise<Confirmed[]> {
   return Promise.all(
     series.map(async (one) => ({ series: one, ...(await store.share(one, EVER)) })),
@@ -265,6 +280,7 @@ function confirmedOf(store: Store, series: readonly Series[]): Promise<Confirmed
 function reportLines(
   output: Output,
   report: ImportReport,
+  missing: number,
   confirmed: readonly Confirmed[],
   flags: ImportFlags,
 ): string[] {
@@ -302,10 +318,11 @@ function reportLines(
       : [
           `${grouped(unchanged)} of the files did not change since they were imported, and were not read again (--again)`,
         ]),
-    ...(counts.heldBack === 0 || isDry
+    ...(isDry ? [] : heldBackLines(files)),
+    ...(missing === 0
       ? []
       : [
-          `held back: candles that may not have been closed when they were saved; they are in the gap ledger, "ingest" or "fill-gaps" fetches them`,
+          `${grouped(missing)} candles are missing between those that are stored; they are in the gap ledger, "ingest" or "fill-gaps" fetches them`,
         ]),
     ...report.uncompared.map(
       (folder) =>
@@ -351,6 +368,33 @@ function noteLines({ file, state, reason, notes, noteCounts, assumptions }: File
     ...assumptions.map((text) => `${name}: ${text}`),
     ...shown.map(({ line, code, detail }) => `${name}:${line}: ${code}: ${printable(detail)}`),
     ...more,
+    ...OTHER_SERIES.filter(([code]) => (noteCounts[code] ?? 0) > 0).map(
+      ([code, flag]) =>
+        `${name}: ${grouped(noteCounts[code] ?? 0)} rows of another ${code}; import the file once more with ${flag} for them`,
+    ),
+  ];
+}
+
+/** Rows that are refused because the file holds another series than the one that was read, and what chooses it. */
+const OTHER_SERIES = [
+  ["symbol", "--symbol"],
+  ["timeframe", "--timeframe"],
+] as const;
+
+/** Only Binance is asked for what is missing: what other origins lack stays so unless their files are known to be closed. */
+function heldBackLines(files: readonly FileReport[]): string[] {
+  const held = files.filter(({ counts, state }) => counts.heldBack > 0 && state !== "unchanged");
+  const isOther = ({ series }: FileReport): boolean => series?.exchange !== EXCHANGE;
+  const why = "held back: candles that may not have been closed when they were saved";
+  return [
+    ...(held.every(isOther)
+      ? []
+      : [`${why}; they are in the gap ledger, "ingest" or "fill-gaps" fetches them`]),
+    ...(held.some(isOther)
+      ? [
+          `${why}; of other exchanges than ${EXCHANGE} none is fetched: --closed takes them from files that are known to hold closed candles only`,
+        ]
+      : []),
   ];
 }
 
@@ -369,7 +413,9 @@ function confirmedLines(output: Output, confirmed: readonly Confirmed[]): string
     "",
     ...tableLines(output, ["SERIES", "IN DATABASE", "CONFIRMED", "ONLY IMPORTED"], rows),
     ...(more > 0 ? [`… and ${grouped(more)} more series`] : []),
-    ...(confirmed.some(({ total, confirmed: count }) => count < total)
+    ...(confirmed.some(
+      ({ series, total, confirmed: count }) => series.exchange === EXCHANGE && count < total,
+    )
       ? [
           `"ingest" confirms what was only imported in the background, for the series it is configured for; "verify --against-exchange --repair" does it at once`,
         ]
@@ -379,7 +425,7 @@ function confirmedLines(output: Output, confirmed: readonly Confirmed[]): string
 
 function labelOf(series: Series): string {
   const label = seriesLabel(series);
-  return printable(series.exchange === "binance" ? label : `${series.exchange} ${label}`);
+  return printable(series.exchange === EXCHANGE ? label : `${series.exchange} ${label}`);
 }
 
 /** In the report, what took the place of an older version is stored, too. */
@@ -389,13 +435,14 @@ function stored(counts: ImportCounts): number {
 
 function documentOf(
   { files, counts, ...rest }: ImportReport,
+  missing: number,
   confirmed: readonly Confirmed[],
   flags: ImportFlags,
 ): object {
   const shownCounts = (one: ImportCounts): object => ({ ...one, stored: stored(one) });
   return {
     isDryRun: flags.dryRun === true,
-    ...{ elapsedMs: rest.elapsedMs, isWhole: rest.isWhole, uncompared: rest.uncompared },
+    ...{ elapsedMs: rest.elapsedMs, isWhole: rest.isWhole, uncompared: rest.uncompared, missing },
     counts: shownCounts(counts),
     files: files.map((file) => ({ ...file, counts: shownCounts(file.counts) })),
     series: confirmed.map(({ series, total, confirmed: count }) => ({

@@ -217,6 +217,15 @@ export function duration(ms: number): string {
     : `${Math.round(ms / 86_400_000)} d`;
 }
 
+/** A number of bytes for people: `812 B`, `3.4 MB`, `1.2 GB`. */
+export function byteSize(bytes: number): string {
+  if (bytes < 1_000) return `${bytes} B`;
+  const units = ["kB", "MB", "GB", "TB"];
+  const step = Math.min(units.length, Math.floor(Math.log10(bytes) / 3));
+  const value = bytes / 1_000 ** step;
+  return `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[step - 1]}`;
+}
+
 /** A latency for people: `84 ms`, `1.2 s`. */
 export function latency(ms: number): string {
   return ms < 1_000 ? `${Math.round(ms)} ms` : duration(ms);

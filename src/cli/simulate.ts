@@ -14,6 +14,7 @@ import {
 } from "../simulator/index.ts";
 import { type ExitStatus, stopSignal } from "./command.ts";
 import { instant, type Output } from "./output.ts";
+import { parseTime } from "./time-argument.ts";
 
 interface SimulateOptions {
   readonly port: string;
@@ -50,7 +51,8 @@ export function simulateCommand(output: Output, end: (status: ExitStatus) => voi
       `Examples:
   npx black-trade simulate
   npx black-trade simulate --csv BTCUSDT_1h.csv.gz --start-at 2023-03-24T12:30Z
-  BINANCE_REST_URL=http://127.0.0.1:9443 BINANCE_WS_URL=ws://127.0.0.1:9443 npx black-trade ingest
+  BINANCE_REST_URL=http://127.0.0.1:9443 BINANCE_WS_URL=ws://127.0.0.1:9443 \\
+    BINANCE_ARCHIVE_URL=http://127.0.0.1:9443 DATA_DIR=data-simulated npx black-trade ingest
 
 Faults are switched while it runs:
   curl -s localhost:9443/sim/state
@@ -126,13 +128,7 @@ const DAY_MS = 86_400_000;
 
 function startOf(options: SimulateOptions, lastTime: number | undefined): number | undefined {
   if (options.startAt === undefined) return lastTime === undefined ? undefined : lastTime - DAY_MS;
-  const time = Date.parse(options.startAt);
-  if (Number.isNaN(time))
-    throw usage(
-      `--start-at: "${options.startAt}" is not a time`,
-      "write it like 2023-03-24T12:30Z",
-    );
-  return time;
+  return parseTime("--start-at", options.startAt, systemClock.now());
 }
 
 function numberOf(flag: string, text: string): number {

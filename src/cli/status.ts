@@ -74,6 +74,8 @@ Exit status: 0 every series is active (or halted by the exchange), 3 some are no
             if (options.watch) output.result("");
           }
           if (!options.watch) {
+            if (!options.json && isFailing(view))
+              output.note('→ "npx black-trade doctor" looks for the cause');
             end(isWhole(view) ? 0 : view.isKnown ? 3 : 4);
             return;
           }
@@ -97,6 +99,11 @@ function isWhole(view: StatusView): boolean {
     view.series.length > 0 &&
     view.series.every(({ status }) => ["active", "halted"].includes(status.word))
   );
+}
+
+/** True when somebody may have to do something. */
+function isFailing(view: StatusView): boolean {
+  return !view.isKnown || view.series.some(({ status }) => TONE_OF[status.word] === "bad");
 }
 
 /** On a low terminal the reasons stay, and the series that are not as they should be come first. */
@@ -222,10 +229,11 @@ function confirmedText(facts: SeriesView["facts"], now: number | undefined): str
   return `${to} (${Math.floor(share * 1_000) / 10} %)`;
 }
 
-function gapsText({ openGapCount, confirmedGapCount }: SeriesView["facts"]): string {
+function gapsText({ openGapCount, confirmedGapCount, keptFrom }: SeriesView["facts"]): string {
   const parts = [
     ...(openGapCount > 0 ? [`${openGapCount} open`] : []),
     ...(confirmedGapCount > 0 ? [`${confirmedGapCount} explained`] : []),
+    ...(keptFrom === undefined ? [] : [`kept from ${instant(keptFrom).slice(0, 10)}`]),
   ];
   return parts.length === 0 ? "-" : parts.join(", ");
 }
@@ -245,6 +253,7 @@ function statusDocument(view: StatusView): object {
       latencyMs: facts.latencyMs ?? null,
       openGapCount: facts.openGapCount,
       confirmedGapCount: facts.confirmedGapCount,
+      keptFrom: facts.keptFrom ?? null,
       confirmedTo: facts.confirmedTo ?? null,
       confirmedShare: confirmedShare(facts) ?? null,
       isStreamed: facts.isStreamed,

@@ -1,3 +1,4 @@
+import { isCalendarDay } from "../core/calendar.ts";
 import { BlackTradeError } from "../core/errors.ts";
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -7,6 +8,23 @@ const UNITS: Readonly<Record<string, number>> = {
   d: 86_400_000,
   w: 604_800_000,
 };
+
+const AGE_UNITS: Readonly<Record<string, number>> = { ...UNITS, y: 365 * 86_400_000 };
+
+/**
+ * A length of time as people give it: `36h`, `30d`, `12w`, `5y` (a year is 365 days). Minutes and months look alike, so
+ * neither is taken.
+ * @returns ms
+ * @throws {BlackTradeError} E_USAGE
+ */
+export function parseAge(flag: string, text: string): number {
+  const [, count = "", unit = ""] = /^([1-9]\d{0,4})([hdwy])$/.exec(text) ?? [];
+  const unitMs = AGE_UNITS[unit];
+  if (unitMs !== undefined) return Number(count) * unitMs;
+  throw new BlackTradeError("E_USAGE", `${flag}: "${text}" is not a length of time`, {
+    remedy: "write it like 36h, 30d, 12w or 5y",
+  });
+}
 
 /**
  * An instant as people give it: `2025-01-01`, `2025-01-01T12:30Z` (without a zone it is UTC), `-7d`, `-12h`, `now`, or
@@ -24,6 +42,15 @@ export function parseTime(flag: string, text: string, now: number): number {
       text,
     );
   if (day !== null) {
+    if (!isCalendarDay(day[1] ?? "")) {
+      throw new BlackTradeError(
+        "E_USAGE",
+        `${flag}: "${text}": there is no such day in the calendar`,
+        {
+          remedy: "give a day that exists; the last one of February is 28 or 29",
+        },
+      );
+    }
     const time = Date.parse(`${day[1]}T${day[2] ?? "00:00"}${day[3] ?? "Z"}`);
     if (!Number.isNaN(time)) return time;
   }

@@ -5,11 +5,10 @@ import { type Config, SETTINGS } from "../config.ts";
 import type { Certificate } from "../core/certificate.ts";
 import { BlackTradeError } from "../core/errors.ts";
 import { type Finding, groupFindings, type Severity } from "../core/findings.ts";
-import type { TimeRange } from "../core/range.ts";
-import { type Series, seriesLabel } from "../core/series.ts";
-import { openTimeAt } from "../core/timeframe.ts";
+import { seriesLabel } from "../core/series.ts";
 import { EXCHANGE } from "../exchanges/binance/index.ts";
-import { dueEnd, type Wanted } from "../ingest/history.ts";
+import { chooseWanted } from "../ingest/choose.ts";
+import type { Wanted } from "../ingest/history.ts";
 import { type Reread, sampleRanges, type Verification, verify } from "../ingest/verify.ts";
 import type { Store } from "../store/index.ts";
 import { configOf, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
@@ -91,25 +90,18 @@ async function run(
     const hash = createHash("sha256");
     return { update: (text) => hash.update(text), digest: () => hash.digest("hex") };
   };
-  const chosen = async (
-    store: Store,
-    now: number,
-  ): Promise<{ series: Series; range: TimeRange }[]> => {
-    const stored = await store.series();
-    // Files of other origins are series of exchanges that cannot be asked.
-    const isAsking = flags.againstExchange !== undefined || flags.repair === true;
-    const picked = stored.filter(
-      ({ exchange, symbol, timeframe }) =>
-        (!isAsking || exchange === EXCHANGE) &&
-        (flags.symbols === undefined || config.symbols.includes(symbol)) &&
-        (flags.timeframes === undefined || config.timeframes.includes(timeframe)),
+  const chosen = (store: Store, now: number): Promise<readonly Wanted[]> =>
+    chooseWanted(
+      { store, configured: [], exchange: EXCHANGE, now },
+      {
+        kind: "verify",
+        symbols: flags.symbols === undefined ? undefined : config.symbols,
+        timeframes: flags.timeframes === undefined ? undefined : config.timeframes,
+        from: flags.from === undefined ? undefined : parseTime("--from", flags.from, now),
+        to: flags.to === undefined ? undefined : parseTime("--to", flags.to, now),
+        isAsking: flags.againstExchange !== undefined || flags.repair === true,
+      },
     );
-    const ranges = await Promise.all(picked.map((series) => rangeOf(store, series, flags, now)));
-    return picked.flatMap((series, index) => {
-      const range = ranges[index];
-      return range === undefined || range.from >= range.to ? [] : [{ series, range }];
-    });
-  };
   try {
     if (flags.csv !== undefined) {
       end((await verifyCsv(output, config, csvOptions(flags, config, line, signal))) ? 0 : 3);
@@ -211,30 +203,6 @@ function csvOptions(
 async function nowOf(store: Store): Promise<number> {
   const { run: last } = await store.facts();
   return last?.now ?? Date.now();
-}
-
-async function rangeOf(
-  store: Store,
-  series: Series,
-  flags: VerifyFlags,
-  now: number,
-): Promise<TimeRange | undefined> {
-  const to = flags.to === undefined ? now : parseTime("--to", flags.to, now);
-  const [first] = await store.range(series, { from: 0, to: Number.MAX_SAFE_INTEGER }, 1);
-  const [newest] = await store.latest(series, 1);
-  const from =
-    flags.from === undefined ? first?.candle.openTime : parseTime("--from", flags.from, now);
-  if (from === undefined || newest === undefined) return undefined;
-  const { series: facts } = await store.facts();
-  const isIngested = facts.some(
-    (one) =>
-      one.isConfigured &&
-      one.series.symbol === series.symbol &&
-      one.series.timeframe === series.timeframe,
-  );
-  // What nobody ingests ends where it ends; the trailing gap of a series that is kept is a finding.
-  const last = isIngested ? dueEnd(series, now) : newest.candle.openTime + 1;
-  return { from: openTimeAt(series.timeframe, from), to: Math.min(to, last) };
 }
 
 function isClean({ findings, certificates }: Verification): boolean {

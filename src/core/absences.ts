@@ -63,5 +63,6 @@ const EVIDENCE: Readonly<Record<Absence["reason"], string>> = {
   rejected: "served, but refused: see the quarantine",
   shed: "dropped under load, to be fetched again",
   "unfinished-in-source": "not closed when its file was saved",
+  "not-kept": "older than what is kept (db retain)",
   unexplained: "missing, and not in the gap ledger",
 };

@@ -93,6 +93,13 @@ interface Tracked {
   isAbsent: boolean;
   /** Candles that rest on an early REST answer: open time → exchange time at which each has settled. */
   readonly early: Map<number, number>;
+  /** What follows from all that, until something of it changes: all series are looked at many times a second. */
+  due: Due | undefined;
+}
+
+interface Due {
+  readonly time: number;
+  readonly cause: DueFetch["cause"];
 }
 
 /**
@@ -117,6 +124,7 @@ export class CloseClock {
       retryTime: 0,
       isAbsent: false,
       early: new Map(),
+      due: undefined,
     });
   }
 
@@ -132,8 +140,8 @@ export class CloseClock {
 
   /** Says whether a stream carries the series. Gained or lost, what is overdue is asked for at once. */
   setStreamed(series: Series, isStreamed: boolean): void {
-    const entry = this.#of(series);
-    if (entry.isStreamed === isStreamed) return;
+    if (this.#of(series).isStreamed === isStreamed) return;
+    const entry = this.#changing(series);
     entry.isStreamed = isStreamed;
     entry.attempt = 0;
     entry.retryTime = 0;
@@ -149,7 +157,7 @@ export class CloseClock {
    * @param settleTime for an early REST answer the exchange time at which it is to be read again
    */
   received(series: Series, openTime: number, settleTime?: number): void {
-    const entry = this.#of(series);
+    const entry = this.#changing(series);
     const before = entry.received.next;
     entry.received.add(openTime);
     // Only what was due ends the pauses: behind a hole candles go on coming.
@@ -163,7 +171,7 @@ export class CloseClock {
 
   /** A stretch without candles is in the gap ledger: the clock goes on behind it. */
   explained(series: Series, range: TimeRange): void {
-    this.#of(series).received.addRange(range);
+    this.#changing(series).received.addRange(range);
   }
 
   /**
@@ -174,8 +182,7 @@ export class CloseClock {
     const due: DueFetch[] = [];
     for (const entry of this.#tracked.values()) {
       if (entry.isAsking) continue;
-      const fetch = dueOf(entry, now);
-      if (fetch !== undefined) due.push(fetch);
+      if (dueOf(entry).time <= now) due.push(fetchOf(entry, now));
     }
     due.sort((a, b) => a.dueTime - b.dueTime);
     const taken = due.filter(accept);
@@ -188,7 +195,7 @@ export class CloseClock {
    * @param outcome `done` = it brought what was due; `absent` = the exchange does not have it yet; `failed` = no answer
    */
   answered(fetch: DueFetch, outcome: "done" | "absent" | "failed", now: number): void {
-    const entry = this.#of(fetch.series);
+    const entry = this.#changing(fetch.series);
     entry.isAsking = false;
     entry.isAbsent = outcome === "absent";
     if (outcome === "done") {
@@ -207,7 +214,7 @@ export class CloseClock {
    * @param askedTime exchange time of the question
    */
   reread(series: Series, range: TimeRange, askedTime: number): void {
-    const { early } = this.#of(series);
+    const { early } = this.#changing(series);
     for (const [openTime, settleTime] of early) {
       const isAnswered = openTime >= range.from && openTime < range.to && settleTime <= askedTime;
       if (isAnswered) early.delete(openTime);
@@ -219,10 +226,17 @@ export class CloseClock {
     let next: number | undefined;
     for (const entry of this.#tracked.values()) {
       if (entry.isAsking) continue;
-      const time = dueTimeOf(entry).time;
+      const { time } = dueOf(entry);
       if (next === undefined || time < next) next = time;
     }
     return next;
+  }
+
+  /** An entry about to be changed: what was reckoned from it holds no more. */
+  #changing(series: Series): Tracked {
+    const entry = this.#of(series);
+    entry.due = undefined;
+    return entry;
   }
 
   #of(series: Series): Tracked {
@@ -232,7 +246,12 @@ export class CloseClock {
   }
 }
 
-function dueTimeOf(entry: Tracked): { time: number; cause: DueFetch["cause"] } {
+function dueOf(entry: Tracked): Due {
+  entry.due ??= reckonDue(entry);
+  return entry.due;
+}
+
+function reckonDue(entry: Tracked): Due {
   const next = entry.received.next;
   const graceMs = entry.isStreamed ? STREAM_GRACE_MS : POLL_DELAY_MS;
   const hasHole = entry.received.firstHole !== undefined;
@@ -243,9 +262,8 @@ function dueTimeOf(entry: Tracked): { time: number; cause: DueFetch["cause"] } {
   return { time: wanted, cause: hasHole ? "hole" : "deadline" };
 }
 
-function dueOf(entry: Tracked, now: number): DueFetch | undefined {
-  const { time, cause } = dueTimeOf(entry);
-  if (time > now) return undefined;
+function fetchOf(entry: Tracked, now: number): DueFetch {
+  const { time, cause } = dueOf(entry);
   let from = entry.received.next;
   // One request for both: what is due, and what has settled since.
   for (const [openTime, settleTime] of entry.early) {

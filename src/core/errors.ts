@@ -31,6 +31,7 @@ export const ERRORS = {
   E_DB_BUSY: { exit: 4, retryable: false, title: "another ingester is active" },
   E_DB_UNSAFE: { exit: 4, retryable: false, title: "database may lose commits" },
   E_DB_CHANGES_GONE: { exit: 4, retryable: false, title: "changes are no longer kept" },
+  E_DB_FEATURE: { exit: 1, retryable: false, title: "server cannot do this" },
   E_DB_FAILED: { exit: 4, retryable: true, title: "database refused a statement" },
   E_EMBEDDED_START: { exit: 4, retryable: false, title: "embedded PostgreSQL did not start" },
   E_EMBEDDED_MISSING: {

@@ -227,3 +227,21 @@ test("a new round trip replaces an estimate that a false event spoilt", () => {
 test("asking before the exchange has said anything is an error, not a guess", () => {
   assert.throws(() => new ExchangeTime().now(1), RangeError);
 });
+
+test("the stamp of an answer that forbids questions speaks against an estimate from before a sleep", () => {
+  const asleep = measured();
+  asleep.observeStamp(1_600_000, 300);
+  assert.equal(asleep.now(300), 1_600_000);
+  assert.equal(asleep.errorMs, 1_000);
+  assert.equal(asleep.isDoubtful, true, "to be measured as soon as the exchange may be asked");
+  asleep.observeEvent(1_600_400, 400);
+  assert.equal(asleep.now(400), 1_600_400);
+  asleep.observeEvent(1_900_000, 500);
+  assert.equal(asleep.now(500), 1_600_500, "a false stamp is not believed because of it");
+  const awake = measured();
+  awake.observeStamp(1_000_000, 300);
+  assert.equal(awake.now(300), 1_000_300, "stamps are cut to seconds, and may be old");
+  const unknown = new ExchangeTime();
+  unknown.observeStamp(1_000_000, 300);
+  assert.equal(unknown.now(400), 1_000_100);
+});

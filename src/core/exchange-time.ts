@@ -7,6 +7,8 @@ interface Claim {
 
 /** An event that is further ahead of a measured estimate has a false stamp, or this machine slept. */
 const MAX_LEAD_MS = 5_000;
+/** A measured estimate is not off by more. */
+const MAX_ERROR_MS = 1_000;
 /** After a sleep all events are far ahead: so long without one that is not, and they are believed. */
 const DOUBT_MS = 3_000;
 
@@ -74,6 +76,24 @@ export class ExchangeTime {
       this.#settle(offsetMs, this.#errorMs);
     } else {
       this.#settle(leastMs, Number.POSITIVE_INFINITY);
+    }
+  }
+
+  /**
+   * Takes the time stamp of an answer that forbids further questions, and so the measurement that would settle the time:
+   * exchange time is at least that. An estimate that is clearly behind it is from before a sleep of this machine.
+   * @param stampTime epoch ms
+   */
+  observeStamp(stampTime: number, receivedMonotonicMs: number): void {
+    const offsetMs = stampTime - receivedMonotonicMs;
+    if (this.#offsetMs === undefined || this.#isSeeded) this.seed(stampTime, receivedMonotonicMs);
+    else if (offsetMs > this.#offsetMs + MAX_ERROR_MS) {
+      this.#offsetMs = offsetMs;
+      // Stamps are cut to whole seconds. Still measured: an event far ahead is doubted.
+      this.#errorMs = MAX_ERROR_MS;
+      this.#claim = undefined;
+      // Whoever forbids, perhaps a firewall on the way, may have a false clock: to be measured as soon as one may ask.
+      this.#isDoubtful = true;
     }
   }
 

@@ -16,7 +16,9 @@ export type GapReason =
   /** Dropped under load. */
   | "shed"
   /** A file's candle that was not closed when it was saved. */
-  | "unfinished-in-source";
+  | "unfinished-in-source"
+  /** Older than what is kept: removed, or never fetched for that reason. */
+  | "not-kept";
 
 /** A stretch of missing candles in the ledger. Times are exchange time, epoch ms. */
 export interface Gap {
@@ -151,6 +153,22 @@ export function shedGap(series: Series, range: TimeRange, now: number): Gap {
     foundTime: now,
     emptyAnswers: 0,
     nextTryTime: now,
+  };
+}
+
+/** No time at which anything is asked for again: 9999-01-01. */
+const NEVER = 253_370_764_800_000;
+
+/** A ledger entry for candles that are not kept: not asked for until somebody wants them back. */
+export function notKeptGap(series: Series, range: TimeRange, now: number): Gap {
+  return {
+    series,
+    range,
+    reason: "not-kept",
+    state: "confirmed",
+    foundTime: now,
+    emptyAnswers: 0,
+    nextTryTime: NEVER,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Candle, DECIMAL_FIELDS } from "./candle.ts";
 import type { Source, VersionedCandle } from "./finality.ts";
 import type { Gap } from "./gaps.ts";
+import type { PackedCandles } from "./packed-candles.ts";
 import type { TimeRange } from "./range.ts";
 import type { Series } from "./series.ts";
 import type { RunFacts, SeriesFacts } from "./status.ts";
@@ -243,7 +244,7 @@ export interface ImportedFile {
 /** What a part of a file brings, all of it or nothing. */
 export interface ImportPart {
   /** Candles of one series, strictly ascending by open time. */
-  readonly candles: readonly VersionedCandle[];
+  readonly candles: PackedCandles;
   /** Entries for the ledger; a cell with a candle of a higher authority than a file's needs none. */
   readonly gaps: readonly Gap[];
   /** The file as it is before this part: `counts` of rows that were not offered are in it. */

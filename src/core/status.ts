@@ -52,7 +52,10 @@ export interface SeriesFacts {
   readonly isStreamed: boolean;
   readonly isCatchingUp: boolean;
   readonly openGapCount: number;
+  /** Of what the exchange never had; what is not kept is not among them. */
   readonly confirmedGapCount: number;
+  /** Open time before which candles were removed because they are not kept; absent when none were. */
+  readonly keptFrom?: number;
   readonly haltedStatus?: string;
   /** Every stored candle that opens before this was confirmed by an archive or by settled REST. */
   readonly confirmedTo?: number;

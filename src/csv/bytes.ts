@@ -45,7 +45,7 @@ export class FileFault extends Error {
 }
 
 /** Small: between two pieces the database's connection gets its turn, so that reading and storing overlap. */
-const PIECE_BYTES = 2 ** 16;
+const PIECE_BYTES = 2 ** 18;
 const HEAD_BYTES = 4_096;
 const FOREIGN: readonly (readonly [magic: string, what: string])[] = [
   ["\xfd7zXZ", "packed by xz; unpack it first"],
@@ -104,7 +104,7 @@ class Opened implements FileBytes {
   static async look(handle: FileHandle, openZip: OpenZip, signal: AbortSignal): Promise<Opened> {
     const stat = await handle.stat();
     if (!stat.isFile()) throw new FileFault("not a regular file");
-    if (stat.size === 0) throw new FileFault("the file is empty");
+    if (stat.size === 0) throw new FileFault("the file is empty; get it anew, or remove it");
     const opened = new Opened(handle, stat.size, signal);
     await opened.#identify(openZip);
     return opened;
@@ -159,7 +159,9 @@ class Opened implements FileBytes {
     const readAt = (offset: number, length: number): Promise<Buffer> =>
       this.#readAt(offset, length);
     const zip = await openZip(readAt, this.size, this.#signal);
-    if (!zip.isOk) throw new FileFault(zip.reason);
+    if (!zip.isOk) {
+      throw new FileFault(`${zip.reason}; unpack it, or get it anew, and import what is in it`);
+    }
     this.innerName = zip.name;
     this.#unpack = async function* (): AsyncGenerator<Buffer> {
       try {

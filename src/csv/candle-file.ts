@@ -68,11 +68,13 @@ export class CandleFile {
   ): Promise<CandleFile | FileRefusal> {
     const isFeather = bytes.kind === "feather";
     const feather = isFeather ? await readFeather(bytes.chunks(0), bytes.size) : undefined;
-    const found = frame(await headLines(bytes, feather));
+    const { lines, faults } = await headLines(bytes, feather);
+    const { unreadHeader, ...found } = frame(lines);
     const framing =
       bytes.kind === "text"
         ? found
         : { ...found, delimiter: ",", header: feather?.header, preamble: [], skippedLines: 0 };
+    const reason = unreadHeader === undefined ? undefined : faults.get(unreadHeader);
     const tail = await tailRows(bytes, feather, framing);
     const rows = [...framing.rows, ...tail];
     const { name, folders } = nameParts(path);
@@ -82,6 +84,10 @@ export class CandleFile {
         ...{ folders, kind: bytes.kind, rows },
         delimiter: framing.delimiter,
         ...{ header: framing.header, preamble: framing.preamble },
+        isDelimited: bytes.kind !== "text" || framing.isDelimited,
+        ...(unreadHeader === undefined || reason === undefined
+          ? {}
+          : { unreadHeader: { line: unreadHeader + 1, reason } }),
       },
       hints,
     );
@@ -120,7 +126,7 @@ export class CandleFile {
 async function headLines(
   bytes: FileBytes,
   feather: FeatherTable | undefined,
-): Promise<(string | undefined)[]> {
+): Promise<{ lines: (string | undefined)[]; faults: Map<number, string> }> {
   const blocks =
     feather === undefined
       ? bytes.kind === "json"
@@ -128,8 +134,10 @@ async function headLines(
         : lineBlocks(bytes.chunks(0), { offset: 0, line: 1 })
       : featherBlocks(feather, { offset: 0, line: 1 });
   const lines: (string | undefined)[] = [];
+  const faults = new Map<number, string>();
   try {
     for await (const block of blocks) {
+      for (const [index, reason] of block.faults) faults.set(lines.length + index, reason);
       lines.push(...block.lines.slice(0, HEAD_LINES - lines.length));
       if (lines.length >= HEAD_LINES) break;
     }
@@ -137,7 +145,7 @@ async function headLines(
     // A small file that is damaged at its end: what came before is read, and the fault is told then.
     if (!(error instanceof FileFault) || lines.length === 0) throw error;
   }
-  return lines;
+  return { lines, faults };
 }
 
 /** Cells of the last rows. What is packed is unpacked once for them, with no more in memory than they are. */

@@ -1,10 +1,9 @@
 import { zstdDecompressSync } from "node:zlib";
 import type { Vector } from "apache-arrow";
-import { messageOf } from "../core/errors.ts";
 import { FileFault } from "./bytes.ts";
 import type { LineBlock, Start } from "./line-blocks.ts";
 import { decodeLz4Frame } from "./lz4.ts";
-import { expandExponent } from "./numbers.ts";
+import { expandedDecimal } from "./numbers.ts";
 
 /** Feather files of version 2, which are Arrow files. They are read whole: their directory stands at the end. */
 
@@ -70,7 +69,8 @@ export async function readFeather(
     };
   } catch (error) {
     if (error instanceof FileFault) throw error;
-    throw new FileFault(`the feather file is damaged or of another kind (${messageOf(error)})`);
+    // What Arrow or Node say of it helps nobody who has the file.
+    throw new FileFault("the feather file is damaged or of another kind; write it anew, or as CSV");
   }
 }
 
@@ -128,7 +128,7 @@ function cellAt(column: Vector, row: number, isTime: boolean): string {
 function cellText(value: unknown, isTime: boolean): string {
   if (value === null || value === undefined) return "";
   if (typeof value === "number" && isTime) return String(Math.round(value));
-  if (typeof value === "number") return expandExponent(String(value)) ?? String(value);
+  if (typeof value === "number") return expandedDecimal(String(value)) ?? String(value);
   return String(value);
 }
 

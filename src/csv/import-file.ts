@@ -1,12 +1,13 @@
-import { compareVersions, sameValues, type VersionedCandle } from "../core/finality.ts";
 import { type Gap, unfinishedGap } from "../core/gaps.ts";
+import { PackedCandles } from "../core/packed-candles.ts";
 import type { ImportCounts, ImportedFile, ImportStore } from "../core/ports.ts";
 import { nextOpenTime } from "../core/timeframe.ts";
 import { FileFault } from "./bytes.ts";
 import type { CandleFile } from "./candle-file.ts";
-import type { LineBlock, Start } from "./line-blocks.ts";
-import { type ReadRow, RowReader } from "./row-reader.ts";
-import type { TimeUnit } from "./times.ts";
+import type { AsciiLines, LineBlock, Start } from "./line-blocks.ts";
+import { type Duplicate, type Offered, OfferedRows } from "./offered-rows.ts";
+import { PlainRows } from "./plain-rows.ts";
+import { type ReadRow, RowReader, type RowRefusal } from "./row-reader.ts";
 
 /** A row that was not taken as it stands, for the report. */
 export interface RowNote {
@@ -47,28 +48,32 @@ export interface FileImport {
   readonly onNote: (note: RowNote) => void;
 }
 
-/** Rows of one transaction, about. */
-const PART_ROWS = 10_000;
+/** Rows of one transaction, about: so many that waiting for the disk at its end costs little. */
+const PART_ROWS = 20_000;
 const MAX_NOTES = 20;
+const CR = 13;
 
 const NOTHING: ImportCounts = {
   ...{ row: 0, stored: 0, revised: 0, identical: 0, superseded: 0, refused: 0, heldBack: 0 },
 };
 
-interface Offered extends VersionedCandle {
-  readonly line: number;
-}
-
 /** Where reading goes on, as it is kept. */
 interface Progress {
   readonly offset: number;
   readonly line: number;
-  readonly unit?: TimeUnit;
   readonly newest?: Offered;
   readonly firstTime?: number;
   readonly lastTime?: number;
   /** Why the file could not be read to its end. */
   readonly fault?: string;
+}
+
+/** What is said with the last part of a file. */
+interface LastPart {
+  readonly isFinished: boolean;
+  readonly fault: string | undefined;
+  /** Whether the newest candle is offered, too. */
+  readonly hasNewest: boolean;
 }
 
 /**
@@ -85,14 +90,16 @@ export async function importFile(options: FileImport): Promise<FileOutcome> {
 class FileImporter {
   readonly #options: FileImport;
   readonly #reader: RowReader;
+  readonly #plain: PlainRows | undefined;
   readonly #observedTime: number;
   readonly #notes: RowNote[] = [];
   readonly #noteCounts = new Map<string, number>();
   #fingerprint = "";
   #counts: { -readonly [K in keyof ImportCounts]: number } = { ...NOTHING };
   #start: Start;
-  #newest: Offered | undefined;
-  #batch: Offered[] = [];
+  #rows: OfferedRows;
+  /** Of the part that is being stored; once it is, the next part but one takes its room. */
+  #storedRows: PackedCandles | undefined;
   #gaps: Gap[] = [];
   #firstTime: number | undefined;
   #lastTime: number | undefined;
@@ -102,6 +109,8 @@ class FileImporter {
     const { file, now } = options;
     this.#options = options;
     this.#reader = new RowReader(file.plan, now);
+    this.#plain = PlainRows.of(file.plan, now);
+    this.#rows = new OfferedRows(new PackedCandles(file.plan.series), undefined);
     // Whoever has this candle wrote the file while it formed, or later: by content, not by the file's own times.
     this.#observedTime = nextOpenTime(file.plan.series.timeframe, file.newestTime);
     this.#start = file.start;
@@ -116,8 +125,7 @@ class FileImporter {
     const progress = JSON.parse(known.progress) as Progress;
     this.#counts = { ...known.counts };
     this.#start = { offset: progress.offset, line: progress.line };
-    this.#reader.unit = progress.unit;
-    this.#newest = progress.newest;
+    this.#rows = new OfferedRows(this.#rows.packed, progress.newest);
     this.#firstTime = progress.firstTime;
     this.#lastTime = progress.lastTime;
   }
@@ -129,9 +137,9 @@ class FileImporter {
     try {
       for await (const block of file.blocks(this.#start)) {
         signal.throwIfAborted();
-        this.#take(block);
-        end = { offset: block.endOffset, line: block.firstLine + block.lines.length };
-        if (this.#batch.length >= PART_ROWS) await this.#flush(end, false);
+        const lineCount = this.#take(block);
+        end = { offset: block.endOffset, line: block.firstLine + lineCount };
+        if (this.#rows.length >= PART_ROWS) await this.#flush(end);
       }
     } catch (error) {
       await this.#storing;
@@ -140,9 +148,9 @@ class FileImporter {
     }
     const isChanged = (await file.bytes.fingerprint()) !== this.#fingerprint;
     if (isChanged) fault = "the file changed while it was read; import it again";
-    this.#settleNewest();
     // A damaged file is read to the end of what can be read; one that changed is not.
-    await this.#flush(end, !isChanged, fault);
+    const isFinished = !isChanged;
+    await this.#flush(end, { isFinished, fault, hasNewest: this.#settleNewest() });
     await this.#storing;
     return {
       counts: { ...this.#counts },
@@ -154,73 +162,99 @@ class FileImporter {
     };
   }
 
-  #take({ lines, faults, firstLine, isEnded }: LineBlock): void {
-    const { file } = this.#options;
-    for (let index = 0; index < lines.length; index += 1) {
-      const line = firstLine + index;
-      if (file.isHead(line)) continue;
-      const text = lines[index];
-      if (text === undefined) {
-        this.#refuse(line, "unreadable", faults.get(index) ?? "it cannot be read");
-        continue;
-      }
-      const isLineEnded = isEnded || index < lines.length - 1;
-      const plain = this.#reader.readPlain(text);
-      if (plain !== undefined) {
-        this.#offer(plain, line, isLineEnded);
-        continue;
-      }
-      if (text.trim() === "") continue;
-      const cells = file.cells(text);
-      if (cells === undefined) {
-        this.#refuse(line, "quotes", "its quotes do not pair");
-        continue;
-      }
-      const row = this.#reader.read(cells);
-      if ("code" in row) {
-        const detail = isLineEnded ? row.detail : `${row.detail}; the file ends in it`;
-        this.#refuse(line, row.code, detail);
-      } else this.#offer(row, line, isLineEnded);
+  /** @returns how many lines the block has */
+  #take(block: LineBlock): number {
+    const { ascii } = block;
+    const count = ascii?.count ?? block.lines.length;
+    for (let index = 0; index < count; index += 1) {
+      if (ascii !== undefined && this.#takePlain(ascii, index, block)) continue;
+      this.#takeLine(block, index, count);
     }
     this.#options.onRows(this.#counts.row);
+    return count;
   }
 
-  #offer({ candle, source }: ReadRow, line: number, isEnded: boolean): void {
-    const { series } = this.#options.file.plan;
-    const { openTime } = candle;
+  /** @returns false when the line is not plain, or of no row */
+  #takePlain({ bytes, ends, count }: AsciiLines, index: number, block: LineBlock): boolean {
+    const plain = this.#plain;
+    const line = block.firstLine + index;
+    const isEnded = block.isEnded || index < count - 1;
+    if (plain === undefined || !isEnded || this.#options.file.isHead(line)) return false;
+    const from = index === 0 ? 0 : (ends[index - 1] ?? 0) + 1;
+    const to = ends[index] ?? 0;
+    const last = bytes[to - 1] === CR ? to - 1 : to;
+    const { packed } = this.#rows;
+    if (!plain.read(bytes, from, last, packed, this.#observedTime)) return false;
+    this.#placed(line, true);
+    return true;
+  }
+
+  #takeLine({ lines, faults, firstLine, isEnded }: LineBlock, index: number, count: number): void {
+    const { file } = this.#options;
+    const line = firstLine + index;
+    if (file.isHead(line)) return;
+    const text = lines[index];
+    if (text === undefined) {
+      this.#refuse(line, "unreadable", faults.get(index) ?? "it cannot be read");
+      return;
+    }
+    const isLineEnded = isEnded || index < count - 1;
+    if (this.#plain?.readText(text, this.#rows.packed, this.#observedTime) === true) {
+      this.#placed(line, isLineEnded);
+      return;
+    }
+    if (text.trim() === "") return;
+    const row = this.#readCells(text);
+    if ("code" in row) {
+      const detail = isLineEnded ? row.detail : `${row.detail}; the file ends in it`;
+      this.#refuse(line, row.code, detail);
+      return;
+    }
+    const { candle, source } = row;
+    const observedTime = Math.max(this.#observedTime, candle.openTime);
+    this.#rows.packed.push({ series: file.plan.series, candle, source, observedTime });
+    this.#placed(line, isLineEnded);
+  }
+
+  #readCells(text: string): ReadRow | RowRefusal {
+    const cells = this.#options.file.cells(text);
+    if (cells === undefined) return { code: "quotes", detail: "its quotes do not pair" };
+    return this.#reader.read(cells);
+  }
+
+  /** Decides what becomes of the row that was just added. */
+  #placed(line: number, isEnded: boolean): void {
+    const rows = this.#rows;
+    const openTime = rows.packed.openTime(rows.length - 1);
     this.#counts.row += 1;
     this.#firstTime = Math.min(this.#firstTime ?? openTime, openTime);
     this.#lastTime = Math.max(this.#lastTime ?? openTime, openTime);
-    const observedTime = Math.max(this.#observedTime, openTime);
-    const offered: Offered = { series, candle, source, observedTime, line };
-    const newest = this.#newest;
     if (this.#options.unfinished.has(openTime)) {
-      this.#holdBack(offered, "another file of the folder proves that it was still forming");
-    } else if (newest === undefined || openTime > newest.candle.openTime) {
-      if (newest !== undefined) this.#batch.push(newest);
-      this.#newest = offered;
-    } else if (openTime === newest.candle.openTime) {
-      this.#newest = this.#winner(newest, offered);
-    } else if (!isEnded) {
-      this.#holdBack(offered, "the file ends without a line end: the row may be cut off");
-    } else this.#batch.push(offered);
+      rows.drop();
+      this.#holdBack(openTime, line, "another file of the folder proves that it was still forming");
+    } else if (!isEnded && openTime < rows.newestTime) {
+      rows.drop();
+      this.#holdBack(openTime, line, "the file ends without a line end: the row may be cut off");
+    } else {
+      const duplicate = rows.place(line);
+      if (duplicate !== undefined) this.#leaveOut(duplicate);
+    }
   }
 
   /** Two rows of one candle: the same once more, or another version, of which finality decides. */
-  #winner(a: Offered, b: Offered): Offered {
-    const [winner, loser] = compareVersions(a, b) >= 0 ? [a, b] : [b, a];
-    if (sameValues(a.candle, b.candle)) this.#counts.identical += 1;
+  #leaveOut({ winner, loser, isSame }: Duplicate): void {
+    if (isSame) this.#counts.identical += 1;
     else {
       this.#counts.superseded += 1;
       const detail = `the same candle with other values stands in line ${winner.line}, which is taken`;
       this.#note({ line: loser.line, code: "duplicate", detail });
     }
-    return winner;
   }
 
-  #holdBack({ candle, series, line }: Offered, detail: string): void {
+  #holdBack(openTime: number, line: number, detail: string): void {
+    const { file, now } = this.#options;
     this.#counts.heldBack += 1;
-    this.#gaps.push(unfinishedGap(series, candle.openTime, this.#options.now));
+    this.#gaps.push(unfinishedGap(file.plan.series, openTime, now));
     this.#note({ line, code: "held-back", detail });
   }
 
@@ -236,23 +270,32 @@ class FileImporter {
     this.#options.onNote(note);
   }
 
-  #settleNewest(): void {
-    const newest = this.#newest;
-    if (newest === undefined) return;
-    this.#newest = undefined;
-    const { wholeUntil } = this.#options.file.plan;
-    const isWhole = wholeUntil !== undefined && newest.candle.closeTime < wholeUntil;
-    if (isWhole && newest.candle.closeTime < this.#options.now) this.#batch.push(newest);
-    else this.#holdBack(newest, "the newest candle of the file: it may have been forming still");
+  /** At the end of a file: whether its newest candle is known to be closed. Else it is held back. */
+  #settleNewest(): boolean {
+    const { newest } = this.#rows;
+    if (newest === undefined) return false;
+    const { openTime, closeTime } = newest.candle;
+    const { now, file } = this.#options;
+    const { wholeUntil } = file.plan;
+    if (wholeUntil !== undefined && closeTime < wholeUntil && closeTime < now) return true;
+    this.#holdBack(
+      openTime,
+      newest.line,
+      "the newest candle of the file: it may have been forming still",
+    );
+    return false;
   }
 
   /** Hands a part over; returns when the part before it is stored. */
-  async #flush(end: Start, isFinished: boolean, fault?: string): Promise<void> {
-    const candles = this.#distinct(this.#batch);
+  async #flush(end: Start, last?: LastPart): Promise<void> {
+    const rows = this.#rows;
+    const newest = last === undefined ? rows.newest : undefined;
+    const candles = rows.offered(last?.hasNewest ?? false, (one) => this.#leaveOut(one));
     const gaps = this.#gaps;
-    this.#batch = [];
     this.#gaps = [];
     await this.#storing;
+    this.#rows = new OfferedRows(this.#storedRows ?? new PackedCandles(candles.series), newest);
+    this.#storedRows = rows.packed;
     const { store, path, settings, file } = this.#options;
     const { series, layout } = file.plan;
     if (store === undefined) {
@@ -261,9 +304,10 @@ class FileImporter {
     }
     const before = { ...this.#counts };
     const part: ImportedFile = {
-      ...{ file: path, fingerprint: this.#fingerprint, settings, layout, series, isFinished },
+      ...{ file: path, fingerprint: this.#fingerprint, settings, layout, series },
+      isFinished: last?.isFinished ?? false,
       counts: before,
-      progress: this.#progress(end, fault),
+      progress: this.#progress(end, newest, last?.fault),
     };
     this.#storing = store.loadPart({ candles, gaps, file: part }).then(({ counts }) => {
       // Reading has gone on meanwhile: only what became of this part is added.
@@ -275,38 +319,18 @@ class FileImporter {
     this.#storing.catch(() => undefined);
   }
 
-  #progress({ offset, line }: Start, fault: string | undefined): string {
+  #progress(
+    { offset, line }: Start,
+    newest: Offered | undefined,
+    fault: string | undefined,
+  ): string {
     const progress: Progress = {
       ...{ offset, line },
-      ...(this.#reader.unit === undefined ? {} : { unit: this.#reader.unit }),
-      ...(this.#newest === undefined ? {} : { newest: this.#newest }),
+      ...(newest === undefined ? {} : { newest }),
       ...(this.#firstTime === undefined ? {} : { firstTime: this.#firstTime }),
       ...(this.#lastTime === undefined ? {} : { lastTime: this.#lastTime }),
       ...(fault === undefined ? {} : { fault }),
     };
     return JSON.stringify(progress);
   }
-
-  /** Ascending, each candle once. Most files are in order already, some in the reverse one. */
-  #distinct(batch: Offered[]): Offered[] {
-    if (isAscending(batch)) return batch;
-    const sorted = batch.toSorted((a, b) => a.candle.openTime - b.candle.openTime);
-    const distinct: Offered[] = [];
-    for (const row of sorted) {
-      const last = distinct.at(-1);
-      if (last?.candle.openTime === row.candle.openTime) {
-        distinct[distinct.length - 1] = this.#winner(last, row);
-      } else distinct.push(row);
-    }
-    return distinct;
-  }
-}
-
-function isAscending(batch: readonly Offered[]): boolean {
-  let before = Number.NEGATIVE_INFINITY;
-  for (const { candle } of batch) {
-    if (candle.openTime <= before) return false;
-    before = candle.openTime;
-  }
-  return true;
 }

@@ -30,6 +30,10 @@ export interface Sample {
   readonly header: readonly string[] | undefined;
   /** Lines above the header (an address, `sep=;`). */
   readonly preamble: readonly string[];
+  /** The line that cannot be read where the header should be, and why; told only when no header was found. */
+  readonly unreadHeader?: { readonly line: number; readonly reason: string };
+  /** False when no line has the delimiter, or any other that is known. */
+  readonly isDelimited: boolean;
   /** Cells of the first rows, and of the last ones where they can be had. */
   readonly rows: readonly (readonly string[])[];
 }

@@ -1,17 +1,27 @@
 import { isAscii } from "node:buffer";
 
-/** Rows of a file as text, some thousands at a time. */
+/** Rows of a file as text, some hundreds or thousands at a time. To be read before the next block is asked for. */
 export interface LineBlock {
   /** Without line ends; `undefined` where a line is no text that can be read. */
   readonly lines: readonly (string | undefined)[];
   /** Why, by index. */
   readonly faults: ReadonlyMap<number, string>;
+  /** The same lines as bytes; only where all of them are ASCII without NUL. */
+  readonly ascii?: AsciiLines;
   /** Number of the first of them in the file, from 1. */
   readonly firstLine: number;
   /** Offset of the byte behind the last of them. */
   readonly endOffset: number;
   /** False when the file ended without a line end after its last line. */
   readonly isEnded: boolean;
+}
+
+/** Lines as bytes, with LF or CR LF between them. */
+export interface AsciiLines {
+  readonly bytes: Buffer;
+  readonly count: number;
+  /** Where each line ends: offset of its LF, or of what follows the last byte. There may be more numbers than lines. */
+  readonly ends: Uint32Array;
 }
 
 /** Longest line that is read: a row of a candle file has 200 characters. */
@@ -46,6 +56,9 @@ class LineCutter {
   #offset: number;
   #line: number;
   #rest: Buffer = Buffer.alloc(0);
+  /** Holds the rest and the next chunk, again and again. */
+  #joined: Buffer = Buffer.alloc(0);
+  #ends = new Uint32Array(4_096);
   /** True in the middle of a line that is too long: all up to its end is dropped. */
   #isDropping = false;
   #breakByte: number | undefined;
@@ -56,7 +69,7 @@ class LineCutter {
   }
 
   add(chunk: Buffer): LineBlock | undefined {
-    let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    let bytes = this.#join(chunk);
     if (this.#offset === 0) {
       if (bytes.length < 3) {
         this.#rest = Buffer.from(bytes);
@@ -88,6 +101,16 @@ class LineCutter {
     return this.#block(isEnded ? bytes.subarray(0, -1) : bytes, bytes.length, isEnded);
   }
 
+  #join(chunk: Buffer): Buffer {
+    const rest = this.#rest;
+    if (rest.length === 0) return chunk;
+    const size = rest.length + chunk.length;
+    if (this.#joined.length < size) this.#joined = Buffer.allocUnsafe(2 * size);
+    rest.copy(this.#joined);
+    chunk.copy(this.#joined, rest.length);
+    return this.#joined.subarray(0, size);
+  }
+
   /** Of a line without end in sight, only that it is too long is kept. */
   #keep(bytes: Buffer): void {
     if (!this.#isDropping && bytes.length <= MAX_LINE_BYTES) {
@@ -100,34 +123,88 @@ class LineCutter {
   }
 
   #block(body: Buffer, length: number, isEnded: boolean): LineBlock {
-    const separator = this.#breakByte === CR ? "\r" : "\n";
-    const text = body.toString("latin1");
-    const lines: (string | undefined)[] = text.split(separator);
-    const faults = new Map<number, string>();
-    const fail = (index: number, reason: string): void => {
-      lines[index] = undefined;
-      faults.set(index, reason);
-    };
-    if (this.#isDropping) fail(0, TOO_LONG);
-    this.#isDropping = false;
-    const isPlain = isAscii(body) && !text.includes("\0") && !text.includes("\r");
-    for (let index = 0; index < lines.length; index += 1) {
-      const line = lines[index];
-      if (line === undefined) continue;
-      if (line.length > MAX_LINE_BYTES) fail(index, TOO_LONG);
-      else if (isPlain) continue;
-      else if (line.includes("\0")) fail(index, "it holds a NUL byte");
-      else {
-        const decoded = decodeLine(line.endsWith("\r") ? line.slice(0, -1) : line);
-        if (decoded === undefined) fail(index, "it is not UTF-8");
-        else lines[index] = decoded;
-      }
-    }
+    const isLf = this.#breakByte !== CR;
+    const isPlain = isLf && !this.#isDropping && isAscii(body) && !body.includes(0);
     const firstLine = this.#line;
-    this.#line += lines.length;
+    const cut = isPlain ? undefined : cutLines(body, isLf ? "\n" : "\r", this.#isDropping);
+    const lineCount = cut === undefined ? this.#markLines(body) : cut.lines.length;
+    this.#isDropping = false;
+    this.#line += lineCount;
     this.#offset += length;
-    return { lines, faults, firstLine, endOffset: this.#offset, isEnded };
+    const place = { firstLine, endOffset: this.#offset, isEnded };
+    if (cut !== undefined) return { ...cut, ...place };
+    return new AsciiBlock({ bytes: body, count: lineCount, ends: this.#ends }, place);
   }
+
+  #markLines(body: Buffer): number {
+    let count = 0;
+    for (let at = 0; at <= body.length; at += 1) {
+      if (at < body.length && body[at] !== LF) continue;
+      if (count === this.#ends.length) {
+        const ends = new Uint32Array(2 * count);
+        ends.set(this.#ends);
+        this.#ends = ends;
+      }
+      this.#ends[count] = at;
+      count += 1;
+    }
+    return count;
+  }
+}
+
+type Cut = Pick<LineBlock, "lines" | "faults">;
+type Place = Pick<LineBlock, "firstLine" | "endOffset" | "isEnded">;
+
+/** Lines that become text only when somebody asks for it. */
+class AsciiBlock implements LineBlock {
+  readonly ascii: AsciiLines;
+  readonly firstLine: number;
+  readonly endOffset: number;
+  readonly isEnded: boolean;
+  #cut: Cut | undefined;
+
+  constructor(ascii: AsciiLines, { firstLine, endOffset, isEnded }: Place) {
+    this.ascii = ascii;
+    this.firstLine = firstLine;
+    this.endOffset = endOffset;
+    this.isEnded = isEnded;
+  }
+
+  get lines(): Cut["lines"] {
+    this.#cut ??= cutLines(this.ascii.bytes, "\n", false);
+    return this.#cut.lines;
+  }
+
+  get faults(): Cut["faults"] {
+    this.#cut ??= cutLines(this.ascii.bytes, "\n", false);
+    return this.#cut.faults;
+  }
+}
+
+/** @param isCut true when the first line is the rest of one that is too long */
+function cutLines(body: Buffer, separator: string, isCut: boolean): Cut {
+  const text = body.toString("latin1");
+  const lines: (string | undefined)[] = text.split(separator);
+  const faults = new Map<number, string>();
+  const fail = (index: number, reason: string): void => {
+    lines[index] = undefined;
+    faults.set(index, reason);
+  };
+  if (isCut) fail(0, TOO_LONG);
+  const isPlain = isAscii(body) && !text.includes("\0") && !text.includes("\r");
+  for (let index = 0; index < lines.length; index += 1) {
+    const line = lines[index];
+    if (line === undefined) continue;
+    if (line.length > MAX_LINE_BYTES) fail(index, TOO_LONG);
+    else if (isPlain) continue;
+    else if (line.includes("\0")) fail(index, "it holds a NUL byte");
+    else {
+      const decoded = decodeLine(line.endsWith("\r") ? line.slice(0, -1) : line);
+      if (decoded === undefined) fail(index, "it is not UTF-8");
+      else lines[index] = decoded;
+    }
+  }
+  return { lines, faults };
 }
 
 const TOO_LONG = `it is longer than ${MAX_LINE_BYTES} bytes`;

@@ -228,7 +228,9 @@ export class MirrorFile {
   ): Promise<Pick<Reconciled, "setAsidePath"> | undefined> {
     const { store, series, folder, now } = this.#options;
     const tempPath = join(dirname(path), `.${basename(path)}.${process.pid}${TEMP_ENDING}`);
-    const temp = await open(tempPath, "w", Number(found.mode & 0o777n));
+    // A link of that name, whoever put it there, is not written through.
+    await rm(tempPath, { force: true });
+    const temp = await open(tempPath, "wx", Number(found.mode & 0o777n));
     try {
       const out = new Out(temp);
       if (part.head === undefined) await out.write(`${OWN_LAYOUT_HEADER}\n`);

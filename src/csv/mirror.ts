@@ -44,6 +44,8 @@ export class Mirror {
   readonly #options: MirrorOptions;
   readonly #plan: MirrorPlan;
   #isFollowing = false;
+  /** Since when changes are not heard of, monotonic ms; nothing is known to be in step then. */
+  #deafSinceMs: number | undefined;
 
   constructor(options: MirrorOptions) {
     this.#options = options;
@@ -90,8 +92,9 @@ export class Mirror {
 
   /** Follows changes; whenever that breaks, every file is compared anew, from a place taken before. */
   async #follow(signal: AbortSignal): Promise<void> {
-    const { store, folder, record } = this.#options;
+    const { store, folder, record, clock } = this.#options;
     for (let failures = 0; !signal.aborted; failures += 1) {
+      this.#deafSinceMs ??= clock.monotonic();
       try {
         await mkdir(folder, { recursive: true });
         await this.#sweep();
@@ -102,6 +105,7 @@ export class Mirror {
           record({ kind: "mirrorStarted", folder, fileCount: this.#plan.files.length });
         }
         this.#isFollowing = true;
+        this.#deafSinceMs = undefined;
         for await (const changes of store.follow(signal, place)) {
           failures = 0;
           for (const change of changes) this.#heed(change);
@@ -223,7 +227,13 @@ export class Mirror {
 
   #tellState(): void {
     const { behindMs, pendingCount } = this.#plan;
-    this.#options.record({ kind: "mirrorState", pendingCount, behindMs });
+    const deafMs =
+      this.#options.clock.monotonic() - (this.#deafSinceMs ?? Number.POSITIVE_INFINITY);
+    this.#options.record({
+      kind: "mirrorState",
+      pendingCount,
+      behindMs: Math.max(behindMs, deafMs),
+    });
   }
 
   /** Brings every file up to date that is known to be right otherwise, and does not wait for more to gather. */

@@ -55,6 +55,11 @@ const USUAL_SHARE = 0.6;
  * @param sample `rows` in the order of the file, the last ones after the first ones
  */
 export function planRows(sample: Sample, hints: ImportHints): RowPlan | FileRefusal {
+  if (!sample.isDelimited) {
+    return refuse(
+      "no comma, semicolon, tab or bar stands between its values; write it anew with commas",
+    );
+  }
   const match = matchOf(sample, hints);
   if ("refusal" in match && match.refusal !== undefined) return { refusal: match.refusal };
   if (!("columns" in match)) return refuse("no layout is recognised");
@@ -105,6 +110,13 @@ function matchOf(sample: Sample, hints: ImportHints): LayoutMatch | FileRefusal 
       if (field !== undefined) columns[field] = index;
     });
     return { layout: "--columns", columns, ...namedSeries(sample.name) };
+  }
+  const unread = sample.unreadHeader;
+  // Without it, columns would be guessed from their values alone.
+  if (unread !== undefined && sample.kind === "text") {
+    return refuse(
+      `line ${unread.line}, where the names of its columns should be, cannot be read: ${unread.reason}; save the file as UTF-8, or name the columns by --columns`,
+    );
   }
   const found = LAYOUTS.map((layout) => layout.recognise(sample)).find((one) => one !== undefined);
   if (hints.map === undefined) return found ?? unrecognised(sample);

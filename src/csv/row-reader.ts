@@ -3,11 +3,10 @@ import { isDecimal } from "../core/decimal.ts";
 import type { Source } from "../core/finality.ts";
 import { closeTimeOf, isAligned, nominalMs } from "../core/timeframe.ts";
 import { validateCandle } from "../core/validate.ts";
-import type { Columns, Field } from "./layout.ts";
 import { symbolOf, timeframeOf } from "./names.ts";
 import { isAbsent, plainCount, plainDecimal } from "./numbers.ts";
 import type { RowPlan } from "./plan.ts";
-import { readTime, type TimeUnit } from "./times.ts";
+import { readTime } from "./times.ts";
 
 /** A row as a candle. */
 export interface ReadRow {
@@ -31,10 +30,6 @@ export class RowReader {
   readonly #plan: RowPlan;
   readonly #width: number;
   readonly #now: number;
-  #unit: TimeUnit | undefined;
-  readonly #pattern: RegExp | undefined;
-  readonly #places: Readonly<Record<Field, number>>;
-  readonly #plainSource: ReadRow["source"];
   /** Of the row that is being read. */
   #problem: RowRefusal | undefined;
   #isPartial = false;
@@ -46,57 +41,6 @@ export class RowReader {
     const { symbolColumn, timeframeColumn } = plan;
     const named = [symbolColumn ?? 0, timeframeColumn ?? 0];
     this.#width = 1 + Math.max(...Object.values(plan.columns), ...named);
-    const { source, places } = plainPattern(plan.columns, this.#width, plan.delimiter);
-    const isOneSeries = symbolColumn === undefined && timeframeColumn === undefined;
-    const isPlain = plan.units[0] === "ms" && isOneSeries;
-    this.#pattern = isPlain && !plan.hasDecimalComma ? new RegExp(source) : undefined;
-    this.#places = places;
-    this.#plainSource = FIELDS.every(
-      (field) => field === "closeTime" || plan.columns[field] !== undefined,
-    )
-      ? "csv"
-      : "csv-partial";
-  }
-
-  /** The unit of the first row, when the layout has one unit a file; for going on in the middle. */
-  get unit(): TimeUnit | undefined {
-    return this.#unit;
-  }
-
-  set unit(unit: TimeUnit | undefined) {
-    this.#unit = unit;
-  }
-
-  /**
-   * Reads a line by one pattern, when it has nothing but plain numbers, as most lines of most files.
-   * @returns `undefined` for any other line: its cells are to be read
-   */
-  readPlain(line: string): ReadRow | undefined {
-    const cells = this.#pattern?.exec(line);
-    if (!cells) return undefined;
-    const { series, hasOddCandles } = this.#plan;
-    const openTime = Number(cells[1]);
-    this.#unit ??= "ms";
-    if (this.#unit !== "ms" || openTime > this.#now) return undefined;
-    if (!hasOddCandles && !isAligned(series.timeframe, openTime)) return undefined;
-    const regular = closeTimeOf(series.timeframe, openTime);
-    const places = this.#places;
-    const closeTime = places.closeTime === 0 ? regular : Number(cells[places.closeTime]);
-    if (closeTime !== regular) return undefined;
-    const candle: Candle = {
-      openTime,
-      closeTime,
-      open: cells[places.open] ?? "",
-      high: cells[places.high] ?? "",
-      low: cells[places.low] ?? "",
-      close: cells[places.close] ?? "",
-      volume: cells[places.volume] ?? "0",
-      quoteVolume: cells[places.quoteVolume] ?? "0",
-      tradeCount: places.tradeCount === 0 ? 0 : Number(cells[places.tradeCount]),
-      takerBuyVolume: cells[places.takerBuyVolume] ?? "0",
-      takerBuyQuoteVolume: cells[places.takerBuyQuoteVolume] ?? "0",
-    };
-    return isSound(candle) ? { candle, source: this.#plainSource } : undefined;
   }
 
   /** Reads the cells of a line. */
@@ -162,9 +106,7 @@ export class RowReader {
     const { series, units, zoneMs, hasOddCandles } = this.#plan;
     const read = readTime(cell.trim(), zoneMs);
     if (read === undefined) return refused("time", `its time is ${shown(cell)}`);
-    this.#unit ??= read.unit;
-    const isAllowed = units.includes(read.unit);
-    if (!isAllowed || (units.length === 1 && read.unit !== this.#unit)) {
+    if (!units.includes(read.unit)) {
       return refused("mixed-units", `its time ${shown(cell)} is in another unit than the file's`);
     }
     const { time } = read;
@@ -241,42 +183,6 @@ export class RowReader {
 type Needed = "open" | "high" | "low" | "close";
 /** Fields that a file may lack. Zero stands for them, and the row's source says so. */
 type Optional = "volume" | "quoteVolume" | "takerBuyVolume" | "takerBuyQuoteVolume";
-
-const FIELDS: readonly Field[] = [
-  ...(["openTime", "closeTime", "open", "high", "low", "close", "volume"] as const),
-  ...(["quoteVolume", "tradeCount", "takerBuyVolume", "takerBuyQuoteVolume"] as const),
-];
-/** One that no group of a pattern has. */
-const NO_GROUP = 99;
-const DECIMAL = "((?:0|[1-9]\\d{0,19})(?:\\.\\d{1,18})?)";
-const MS = "([1-9]\\d{12})";
-
-/** A pattern of a whole line whose cells are plain numbers, and the group that each field is. */
-function plainPattern(
-  columns: Columns,
-  width: number,
-  delimiter: string,
-): { source: string; places: Record<Field, number> } {
-  const places = Object.fromEntries(FIELDS.map((field) => [field, NO_GROUP])) as Record<
-    Field,
-    number
-  >;
-  // These two are looked at before they are used.
-  places.closeTime = 0;
-  places.tradeCount = 0;
-  const other = `[^"\\n${delimiter === "\t" ? "\\t" : `\\${delimiter}`}]*`;
-  let groups = 0;
-  const cells = Array.from({ length: width }, (_, index) => {
-    const field = FIELDS.find((one) => columns[one] === index);
-    if (field === undefined) return other;
-    groups += 1;
-    places[field] = groups;
-    if (field === "openTime" || field === "closeTime") return MS;
-    return field === "tradeCount" ? "(\\d{1,10})" : DECIMAL;
-  });
-  const cut = delimiter === "\t" ? "\\t" : `\\${delimiter}`;
-  return { source: `^${cells.join(cut)}(?:${cut}[^"\\n]*)?$`, places };
-}
 
 /** Quick proof of the rules of {@link validateCandle} for usual candles: its decimals are checked already. */
 function isSound({ openTime, open, high, low, close, tradeCount }: Candle): boolean {

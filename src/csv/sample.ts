@@ -6,6 +6,10 @@ export interface Framing {
   readonly delimiter: string;
   readonly preamble: readonly string[];
   readonly header: readonly string[] | undefined;
+  /** Index of the line that cannot be read where the header should be; absent when there is a header. */
+  readonly unreadHeader?: number;
+  /** False when no line has a delimiter. */
+  readonly isDelimited: boolean;
   /** Number of lines before the first row of data. */
   readonly skippedLines: number;
   /** Cells of the first rows. */
@@ -42,7 +46,11 @@ export function frame(lines: readonly (string | undefined)[]): Framing {
     const found = cellsOf(line, delimiter);
     return found === undefined ? [] : [found.map(trimmed)];
   });
-  return { delimiter, preamble, header, skippedLines, rows };
+  const unread = header === undefined ? lines.slice(0, at).indexOf(undefined) : -1;
+  const text = lines.filter((line) => line !== undefined && line.trim() !== "");
+  const isDelimited = text.length === 0 || text.some((line) => line?.includes(delimiter));
+  const found = { delimiter, preamble, header, skippedLines, rows, isDelimited };
+  return unread < 0 ? found : { ...found, unreadHeader: unread };
 }
 
 /** An address, a comment, Excel's `sep=`, a title of one cell, an empty line. */
@@ -78,7 +86,7 @@ function mostFrequent(values: readonly number[]): [value: number, share: number]
 /** Names, not values: no cell is a number or a time, and one at least is a word. */
 function isHeader(cells: readonly string[]): boolean {
   const isValue = (cell: string): boolean =>
-    /^[+-]?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?$/i.test(cell) || readTime(cell) !== undefined;
+    /^[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?$/i.test(cell) || readTime(cell) !== undefined;
   return cells.some((cell) => /\p{L}/u.test(cell)) && !cells.some(isValue);
 }
 

@@ -1,10 +1,12 @@
 import type { VersionedCandle } from "../core/finality.ts";
+import { PackedCandles } from "../core/packed-candles.ts";
 import { doubts } from "../core/plausibility.ts";
 import type { Series } from "../core/series.ts";
 import { cellOf, type Timeframe } from "../core/timeframe.ts";
 import { type TimeframeRows, timeframeFindings } from "../core/timeframe-check.ts";
 import { FileFault } from "./bytes.ts";
 import type { CandleFile } from "./candle-file.ts";
+import { PlainRows } from "./plain-rows.ts";
 import { RowReader } from "./row-reader.ts";
 
 /** Rows that are compared in memory at a time; a folder with more is left to `verify`. */
@@ -85,14 +87,21 @@ async function readRows(
   signal: AbortSignal,
 ): Promise<VersionedCandle[] | undefined> {
   const reader = new RowReader(file.plan, now);
+  const plain = PlainRows.of(file.plan, now);
   const { series } = file.plan;
+  const packed = new PackedCandles(series);
   const byTime = new Map<number, VersionedCandle>();
   try {
     for await (const { lines, firstLine } of file.blocks(file.start)) {
       signal.throwIfAborted();
       lines.forEach((line, index) => {
         if (line === undefined || line.trim() === "" || file.isHead(firstLine + index)) return;
-        const row = reader.readPlain(line) ?? reader.read(file.cells(line) ?? []);
+        if (plain?.readText(line, packed, file.newestTime) === true) {
+          byTime.set(packed.openTime(0), packed.at(0));
+          packed.pop();
+          return;
+        }
+        const row = reader.read(file.cells(line) ?? []);
         if ("code" in row) return;
         byTime.set(row.candle.openTime, { series, observedTime: file.newestTime, ...row });
       });

@@ -1,10 +1,10 @@
-import { readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, readlink } from "node:fs/promises";
 import { createServer } from "node:net";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 import type { HttpConfig } from "../config.ts";
-import { messageOf } from "../core/errors.ts";
 import type { Check, Verdict } from "./check.ts";
 import type { Context } from "./context.ts";
+import { folderVerdict } from "./folder.ts";
 
 /** What other programs meet: the HTTP port and the mirrored files. */
 export const FACE_CHECKS: readonly Check<Context>[] = [
@@ -99,17 +99,5 @@ async function ownerOf(port: number): Promise<string | undefined> {
 async function csvMirror({ config }: Context): Promise<Verdict> {
   const folder = config.csvMirrorDir;
   if (folder === undefined) return { status: "ok", found: "none: CSV_MIRROR_DIR is empty" };
-  const probe = join(folder, `.doctor-${process.pid}`);
-  try {
-    await writeFile(probe, "");
-    await rm(probe, { force: true });
-    return { status: "ok", found: folder };
-  } catch (error) {
-    return {
-      status: "fail",
-      found: `${folder} cannot be written: ${messageOf(error)}`,
-      remedy: `Make it and give it to the user who runs this (mkdir -p ${folder}), or correct CSV_MIRROR_DIR.`,
-      code: "E_CSV_MIRROR",
-    };
-  }
+  return folderVerdict(folder, "CSV_MIRROR_DIR", "E_CSV_MIRROR");
 }

@@ -1,11 +1,12 @@
-import { access, constants, readFile, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { readFile, stat, statfs } from "node:fs/promises";
 import { freemem } from "node:os";
-import { dirname, join } from "node:path";
 import { secretsOf } from "../config.ts";
-import { BlackTradeError, messageOf } from "../core/errors.ts";
+import { BlackTradeError } from "../core/errors.ts";
 import { inspectEmbedded } from "../store/index.ts";
+import { redactor } from "../telemetry/log.ts";
 import type { Check, Verdict } from "./check.ts";
 import type { Context } from "./context.ts";
+import { folderVerdict, nearestFolder } from "./folder.ts";
 
 const MIN_NODE = [22, 18] as const;
 const MIB = 2 ** 20;
@@ -67,7 +68,7 @@ async function envFile({ environment, config }: Context): Promise<Verdict> {
     return { status: "ok", found: "there is no .env; defaults and environment hold" };
   const isOpen = process.platform !== "win32" && (entry.mode & 0o077) !== 0;
   const text = await readFile(path, "utf8").catch(() => "");
-  const hasSecret = secretsOf(config).some((secret) => text.includes(secret));
+  const hasSecret = redactor(secretsOf(config))(text) !== text;
   return isOpen && hasSecret
     ? {
         status: "warn",
@@ -103,32 +104,7 @@ function networkEnvironment({ environment }: Context): Verdict {
 }
 
 async function dataDir({ config }: Context): Promise<Verdict> {
-  const folder = config.dataDir;
-  const probe = join(folder, `.doctor-${process.pid}`);
-  try {
-    const existing = await nearestFolder(folder);
-    if (existing !== folder) {
-      await access(existing, constants.W_OK);
-      return { status: "ok", found: `${folder} is made at the first start` };
-    }
-    await writeFile(probe, "");
-    await rm(probe, { force: true });
-    return { status: "ok", found: folder };
-  } catch (error) {
-    return {
-      status: "fail",
-      found: `${folder} cannot be written: ${messageOf(error)}`,
-      remedy: `Give it to the user who runs this (chown -R "$(id -u):$(id -g)" ${folder}), or set DATA_DIR to another folder.`,
-      code: "E_EMBEDDED_START",
-    };
-  }
-}
-
-async function nearestFolder(path: string): Promise<string> {
-  const entry = await stat(path).catch(() => undefined);
-  if (entry?.isDirectory()) return path;
-  if (entry !== undefined) throw new Error(`${path} is not a folder`);
-  return dirname(path) === path ? path : nearestFolder(dirname(path));
+  return folderVerdict(config.dataDir, "DATA_DIR", "E_EMBEDDED_START");
 }
 
 async function disk({ config }: Context): Promise<Verdict> {

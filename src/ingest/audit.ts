@@ -1,5 +1,5 @@
 import type { Recorder } from "../core/events.ts";
-import type { Clock, CoverageStore, GapStore, StatusStore } from "../core/ports.ts";
+import type { CandleQueries, Clock, CoverageStore, GapStore, StatusStore } from "../core/ports.ts";
 import type { TimeRange } from "../core/range.ts";
 import { type Series, seriesKey } from "../core/series.ts";
 import { countOpenTimes, shiftOpenTime } from "../core/timeframe.ts";
@@ -82,6 +82,33 @@ export class Audit {
         : [],
     );
   }
+}
+
+/**
+ * Enters every hole between the first and the newest stored candle of a series into the gap ledger, for what was stored
+ * by others than the ingestion.
+ * @param now exchange time, epoch ms
+ * @returns missing candles that the ledger did not know
+ * @throws {BlackTradeError} E_DB_*
+ */
+export async function enterHoles(
+  store: CoverageStore & Pick<CandleQueries, "overview"> & Pick<GapStore, "open">,
+  series: readonly Series[],
+  now: number,
+): Promise<number> {
+  const newest = new Map(
+    (await store.overview()).map((one) => [seriesKey(one.series), one.newestOpenTime]),
+  );
+  let missing = 0;
+  for (const one of series) {
+    const from = await store.firstStored(one);
+    const to = newest.get(seriesKey(one));
+    if (from === undefined || to === undefined) continue;
+    const { unknown } = await detectGaps(store, one, { from, to }, now);
+    if (unknown.length > 0) await store.open(unknown);
+    for (const { range } of unknown) missing += countOpenTimes(one.timeframe, range);
+  }
+  return missing;
 }
 
 /** From where on a series ought to be whole: its first candle that is wanted, stored or in the ledger. */

@@ -56,6 +56,8 @@ export async function catchUp(
   let receivedCount = 0;
   const tradedOpenTimes: number[] = [];
   let pages = 0;
+  // Not only before a page is taken: one that is here and waits for room lies in memory.
+  await writer.room(signal);
   for await (const page of history.candles(
     series,
     { from: due.from, to: Number.MAX_SAFE_INTEGER },

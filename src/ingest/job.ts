@@ -3,10 +3,10 @@ import type { Finding } from "../core/findings.ts";
 import type { Gap } from "../core/gaps.ts";
 import type { JobOutcome, JobProgress, JobRequest } from "../core/job.ts";
 import type { CandleQueries, StatusStore } from "../core/ports.ts";
-import { type Series, seriesKey, seriesLabel } from "../core/series.ts";
-import { countOpenTimes, openTimeAt, type Timeframe } from "../core/timeframe.ts";
-import { wholeFrom } from "./audit.ts";
-import { dueEnd, type History, type HistoryProgress, type Wanted } from "./history.ts";
+import { type Series, seriesLabel } from "../core/series.ts";
+import { countOpenTimes, type Timeframe } from "../core/timeframe.ts";
+import { chooseWanted } from "./choose.ts";
+import type { History, HistoryProgress, Wanted } from "./history.ts";
 import { type VerifyOptions, type VerifyStore, verify } from "./verify.ts";
 
 /** What a job works with. */
@@ -19,6 +19,8 @@ export interface JobOptions {
   ) => Promise<History>;
   /** What is ingested: `backfill` loads this. */
   readonly configured: readonly Series[];
+  /** The one that can be asked; series of others are checked only. */
+  readonly exchange: string;
   /** History wanted of a series, ms back from now. */
   readonly historyMs: (timeframe: Timeframe) => number;
   readonly createHash: VerifyOptions["createHash"];
@@ -107,46 +109,18 @@ function progressOf({ doneCandles, totalCandles }: { doneCandles: number; totalC
   return { doneCandles, totalCandles };
 }
 
-/** The chosen series with their ranges; what has no range is left out. */
-async function wantedBy(options: JobOptions, request: JobRequest): Promise<Wanted[]> {
-  const { store, configured } = options;
-  const overview = await store.overview();
-  const { series: facts } = await store.facts();
-  const all = request.kind === "backfill" ? configured : overview.map(({ series }) => series);
-  const chosen = all.filter(
-    ({ symbol, timeframe }) =>
-      (request.symbols?.includes(symbol) ?? true) &&
-      (request.timeframes?.includes(timeframe) ?? true),
-  );
+function wantedBy(options: JobOptions, request: JobRequest): Promise<Wanted[]> {
+  const { historyMs } = options;
+  const { kind, isRepairing } = request;
   const now = options.now();
-  const wanted: Wanted[] = [];
-  for (const series of chosen) {
-    const key = seriesKey(series);
-    const known = facts.find((one) => seriesKey(one.series) === key);
-    const reach = overview.find((one) => seriesKey(one.series) === key);
-    const from = request.from ?? (await startOf(options, request, series, known?.wantedFrom, now));
-    if (from === undefined) continue;
-    // What nobody ingests ends where it ends; the trailing gap of a series that is kept is a finding.
-    const isKept = known?.isConfigured === true || request.kind === "backfill";
-    const end = isKept ? dueEnd(series, now) : (reach?.newestOpenTime ?? 0) + 1;
-    const range = {
-      from: openTimeAt(series.timeframe, from),
-      to: Math.min(request.to ?? now, end),
-    };
-    if (range.from < range.to) wanted.push({ series, range });
-  }
-  return wanted;
-}
-
-async function startOf(
-  { store, historyMs }: JobOptions,
-  { kind }: JobRequest,
-  series: Series,
-  wantedFrom: number | undefined,
-  now: number,
-): Promise<number | undefined> {
-  if (kind === "backfill") return now - historyMs(series.timeframe);
-  return kind === "fill" ? wholeFrom(store, series, wantedFrom) : store.firstStored(series);
+  return chooseWanted(
+    { ...options, now },
+    {
+      ...request,
+      startOf: kind === "backfill" ? async (one) => now - historyMs(one.timeframe) : undefined,
+      isAsking: kind !== "verify" || isRepairing === true,
+    },
+  );
 }
 
 function gapLine({ series, range, reason, nextTryTime }: Gap): string {

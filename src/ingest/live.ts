@@ -71,6 +71,8 @@ const CONFIRM_RETRY_MS = 10 * 60_000;
 /** The close clock is looked at no more often than this, and no less often than that. */
 const MIN_TICK_MS = 50;
 const MAX_TICK_MS = 1_000;
+/** A look at all series rests for so many times as long as it took: with tens of thousands behind it takes a while. */
+const TICK_REST = 9;
 /** Closes in a row that REST had and the stream did not bring before the stream counts as dead for a series. */
 const MISSES_BEFORE_RESUBSCRIBE = 2;
 /** A stream that stays silent is subscribed anew again after so long; the pause doubles up to the longer one. */
@@ -222,12 +224,12 @@ export class Live {
   /** The close clock's loop: asks REST for what is due. */
   async #keepTime(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
-    let scannedAt = Number.NEGATIVE_INFINITY;
+    let nextScanMs = Number.NEGATIVE_INFINITY;
     while (!signal.aborted) {
       // A scan looks at every series: many wakes in a row share one.
-      const restMs = scannedAt + MIN_TICK_MS - clock.monotonic();
+      const restMs = nextScanMs - clock.monotonic();
       if (restMs > 0) await clock.sleep(restMs, signal).catch(() => undefined);
-      scannedAt = clock.monotonic();
+      const beganMs = clock.monotonic();
       const now = this.#now();
       let waitMs = MAX_TICK_MS;
       if (now < this.#options.heldUntil()) {
@@ -245,6 +247,8 @@ export class Live {
         const nextDue = this.#closeClock.nextDueTime();
         if (nextDue !== undefined) waitMs = Math.min(waitMs, nextDue - now);
       }
+      const endMs = clock.monotonic();
+      nextScanMs = Math.max(beganMs + MIN_TICK_MS, endMs + TICK_REST * (endMs - beganMs));
       const sleeper = new AbortController();
       const any = AbortSignal.any([signal, sleeper.signal]);
       await Promise.race([

@@ -126,7 +126,7 @@ class Run {
   #problem: string | undefined;
   #halted = new Map<string, string>();
   readonly #reported = new Map<string, string>();
-  readonly #told = new Map<string, SeriesStatus>();
+  readonly #told = new Map<string, SeriesStatus["word"]>();
   /** Wall clock minus monotonic clock, at the last look. */
   #clockGap: number | undefined;
   /** True from a sleep of this machine until the exchange has said its time again. */
@@ -346,10 +346,10 @@ class Run {
     const seriesCount = configured.length;
     const activeCount = configured.filter(({ status }) => status.word === "active").length;
     for (const { series: one, status } of configured) {
-      const from = this.#told.get(seriesKey(one))?.word;
-      this.#told.set(seriesKey(one), status);
+      const from = this.#told.get(seriesKey(one));
       const { word: to, reason } = status;
       if (from === to) continue;
+      this.#told.set(seriesKey(one), to);
       const kind = "statusChanged";
       record({ kind, series: one, from, to, reason, activeCount, seriesCount });
     }

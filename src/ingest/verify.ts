@@ -230,7 +230,7 @@ async function acrossTimeframes(
             to: Math.min(window.to, range.to),
           }),
           confirmedGaps: (await store.gaps(series))
-            .filter(({ state }) => state === "confirmed")
+            .filter(({ state, reason }) => state === "confirmed" && reason !== "not-kept")
             .map((gap) => gap.range),
         })),
       );
@@ -308,6 +308,9 @@ export async function compareWithExchange(
     sumOf(ranges.map((range) => countOpenTimes(series.timeframe, range))),
     onProgress,
   );
+  const notKept = (await store.gaps(series))
+    .filter(({ reason }) => reason === "not-kept")
+    .map((gap) => gap.range);
   for (const range of ranges) {
     for await (const page of history.candles(series, range, signal, "bulk")) {
       advance(countOpenTimes(series.timeframe, page.range));
@@ -332,8 +335,10 @@ export async function compareWithExchange(
           actual: mine === undefined ? "" : valueText(mine, field),
           expected: valueText(served, field),
         }));
-        if (mine === undefined) findings.push(finding(series, served.openTime, "not-stored", []));
-        else if (differences.length > 0) {
+        if (mine === undefined) {
+          if (!isWithin(notKept, served.openTime))
+            findings.push(finding(series, served.openTime, "not-stored", []));
+        } else if (differences.length > 0) {
           findings.push(finding(series, served.openTime, "differs", differences));
         }
       }
@@ -342,6 +347,10 @@ export async function compareWithExchange(
     }
   }
   return findings;
+}
+
+function isWithin(ranges: readonly TimeRange[], time: number): boolean {
+  return ranges.some(({ from, to }) => time >= from && time < to);
 }
 
 function isSame(a: string, b: string): boolean {

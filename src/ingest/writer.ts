@@ -27,26 +27,61 @@ export interface WriterOptions {
 const DEFAULT_CAPACITY = 100_000;
 /** Rows of one transaction: large enough to be fast, small enough that a retry is cheap. */
 const MAX_BATCH = 5_000;
+/** Candles that wait while history is let in: two batches keep the database busy, more would only lie in memory. */
+const HISTORY_ROOM = 2 * MAX_BATCH;
 const RETRY: BackoffPolicy = { baseMs: 250, capMs: 10_000 };
 /** Bound of refusals and ledger entries that wait for the database. */
 const MAX_NOTES = 10_000;
 const MAX_REFUSED_CELLS = 1_000;
+
+/** True for what came at its close: somebody may be waiting for it. */
+function isJustClosed({ source }: VersionedCandle): boolean {
+  return source === "stream" || source === "rest-early";
+}
 
 interface Refusal {
   readonly candle: VersionedCandle;
   readonly rejection: Rejection;
 }
 
+/** What one turn writes; the first `liveCount` candles of the batch have just closed. */
+interface Work {
+  readonly batch: readonly VersionedCandle[];
+  readonly liveCount: number;
+  readonly watermarks: readonly Watermark[];
+  readonly gaps: readonly Gap[];
+  readonly refusals: readonly Refusal[];
+}
+
+interface LaneCounts {
+  live: number;
+  history: number;
+}
+
+/** Takes the first candles of a lane. */
+function takeFrom(lane: Map<string, VersionedCandle>, count: number): VersionedCandle[] {
+  const taken: VersionedCandle[] = [];
+  for (const [key, candle] of lane) {
+    if (taken.length >= count) break;
+    taken.push(candle);
+    lane.delete(key);
+  }
+  return taken;
+}
+
 /**
  * Writes what has gathered as soon as the previous write has returned: one candle when it is quiet, thousands when a
- * burst closes. Everything that ingestion puts into the database about candles passes here in order, so that a
- * watermark never promises what is not there: ledger entries go first, then rows and watermarks in one transaction.
+ * burst closes; candles that have just closed before history. Everything that ingestion puts into the database about
+ * candles passes here, so that a watermark never promises what is not there: ledger entries go first, then rows and
+ * watermarks in one transaction.
  * A write that fails is repeated until it succeeds; the version rule makes a repeat harmless.
  */
 export class Writer {
   readonly #options: WriterOptions;
   readonly #capacity: number;
-  readonly #pending = new Map<string, VersionedCandle>();
+  /** What has just closed is written before history, however much of that waits. A candle waits in one of the two. */
+  readonly #live = new Map<string, VersionedCandle>();
+  readonly #history = new Map<string, VersionedCandle>();
   /** Per series what has been handed to the database, in batches that are repeated until they are committed. */
   readonly #handed = new Map<string, Contiguity>();
   readonly #seriesByKey = new Map<string, Series>();
@@ -70,10 +105,12 @@ export class Writer {
   #startTime = Number.POSITIVE_INFINITY;
   /** Cells whose candle the database refused, by series. */
   readonly #refusedCells = new Map<string, TimeRange[]>();
-  /** Candles ever taken in and ever finished; a flush waits for the second to reach the first. */
-  #takenCount = 0;
-  #finishedCount = 0;
-  readonly #finished = new Wakeup();
+  /** What a stop found under way; written before all else, for watermarks have been reckoned with it. */
+  #unfinished: Work | undefined;
+  /** Candles ever taken in and ever finished, by lane; a flush waits for the second to reach the first. */
+  readonly #taken: LaneCounts = { live: 0, history: 0 };
+  readonly #finished: LaneCounts = { live: 0, history: 0 };
+  readonly #finishing = new Wakeup();
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -82,7 +119,11 @@ export class Writer {
 
   /** Candles that wait or are being written. */
   get size(): number {
-    return this.#pending.size + this.#inFlight;
+    return this.#waitingCount + this.#inFlight;
+  }
+
+  get #waitingCount(): number {
+    return this.#live.size + this.#history.size;
   }
 
   /** Why the last write failed, while it is being repeated. */
@@ -108,15 +149,16 @@ export class Writer {
    */
   offer(candle: VersionedCandle): "taken" | "shed" {
     const key = candleKey(candle);
-    const waiting = this.#pending.get(key);
+    const lane = this.#history.has(key) ? this.#history : this.#live;
+    const waiting = lane.get(key);
     if (waiting !== undefined) {
       const wins = compareVersions(candle, waiting) > 0;
       const outcome = sameValues(candle.candle, waiting.candle) ? "identical" : "superseded";
       this.#merged.push({ series: candle.series, openTime: candle.candle.openTime, outcome });
-      if (wins) this.#pending.set(key, candle);
+      if (wins) lane.set(key, candle);
       return "taken";
     }
-    if (this.#pending.size >= this.#capacity) {
+    if (this.#waitingCount >= this.#capacity) {
       const { series } = candle;
       const entry = this.#shed.get(seriesKey(series));
       const cell = cellOf(series.timeframe, candle.candle.openTime);
@@ -127,8 +169,9 @@ export class Writer {
       });
       return "shed";
     }
-    this.#pending.set(key, candle);
-    this.#takenCount += 1;
+    const isLive = isJustClosed(candle);
+    (isLive ? this.#live : this.#history).set(key, candle);
+    this.#taken[isLive ? "live" : "history"] += 1;
     this.#work.wake();
     return "taken";
   }
@@ -161,12 +204,16 @@ export class Writer {
     return true;
   }
 
-  /** Resolves when at least half the capacity is free: what loads history waits here, the stream never does. */
+  /** Resolves when little waits: what loads history waits here, the stream never does. */
   async room(signal: AbortSignal): Promise<void> {
-    while (this.size > this.#capacity / 2) {
+    while (!this.#hasRoom) {
       await this.#room.wait(signal);
       signal.throwIfAborted();
     }
+  }
+
+  get #hasRoom(): boolean {
+    return this.size <= Math.min(HISTORY_ROOM, this.#capacity / 2);
   }
 
   /** Cells of a series whose candle was taken and then refused by the database; the newest of them. */
@@ -176,9 +223,9 @@ export class Writer {
 
   /** Resolves when everything taken so far is committed. */
   async flushed(signal: AbortSignal): Promise<void> {
-    const target = this.#takenCount;
-    while (this.#finishedCount < target) {
-      await this.#finished.wait(signal);
+    const { live, history } = this.#taken;
+    while (this.#finished.live < live || this.#finished.history < history) {
+      await this.#finishing.wait(signal);
       signal.throwIfAborted();
     }
   }
@@ -202,7 +249,8 @@ export class Writer {
 
   #isIdle(): boolean {
     return (
-      this.#pending.size === 0 &&
+      this.#unfinished === undefined &&
+      this.#waitingCount === 0 &&
       this.#gaps.length === 0 &&
       this.#refusals.length === 0 &&
       this.#shed.size === 0 &&
@@ -212,18 +260,10 @@ export class Writer {
 
   async #writeOnce(signal: AbortSignal): Promise<void> {
     const { store, record, clock } = this.#options;
-    this.#enterShed();
-    const gaps = this.#gaps;
-    const refusals = this.#refusals;
-    const batch = this.#takeBatch();
-    this.#gaps = [];
-    this.#refusals = [];
+    const work = this.#unfinished ?? this.#takeWork();
+    const { batch, watermarks, gaps, refusals } = work;
+    this.#unfinished = work;
     this.#inFlight = batch.length;
-    for (const { series, range } of gaps) {
-      this.#handed.get(seriesKey(series))?.addRange(range);
-      this.#moved.set(seriesKey(series), series);
-    }
-    const watermarks = this.#takeWatermarks(batch);
 
     const began = clock.monotonic();
     const done = await this.#insist(signal, async () => {
@@ -233,13 +273,12 @@ export class Writer {
         return { outcomes: [], rejections: new Map() };
       return await store.write(batch, watermarks);
     });
-    if (done === undefined) {
-      this.#putBack(batch, gaps, refusals);
-      return;
-    }
+    if (done === undefined) return;
+    this.#unfinished = undefined;
     this.#inFlight = 0;
-    this.#finishedCount += batch.length;
-    this.#finished.wake();
+    this.#finished.live += work.liveCount;
+    this.#finished.history += batch.length - work.liveCount;
+    this.#finishing.wake();
     const exchangeNow = this.#options.exchangeNow();
     const written = batch.map((candle, index): WrittenCandle => {
       const outcome = done.outcomes[index] ?? "quarantined";
@@ -282,9 +321,7 @@ export class Writer {
     });
     this.#merged = [];
     record({ kind: "queueSize", size: this.size });
-    if (this.size <= this.#capacity / 2) {
-      this.#room.wake();
-    }
+    if (this.#hasRoom) this.#room.wake();
   }
 
   /** A sound version came after all. */
@@ -298,15 +335,22 @@ export class Writer {
     );
   }
 
-  /** Oldest first, so that nothing waits for ever behind a flood. */
-  #takeBatch(): VersionedCandle[] {
-    const batch: VersionedCandle[] = [];
-    for (const [key, candle] of this.#pending) {
-      if (batch.length === MAX_BATCH) break;
-      batch.push(candle);
-      this.#pending.delete(key);
+  /** Of each lane the oldest first, so that nothing waits for ever behind a flood of its kind. */
+  #takeWork(): Work {
+    this.#enterShed();
+    const gaps = this.#gaps;
+    const refusals = this.#refusals;
+    this.#gaps = [];
+    this.#refusals = [];
+    const live = takeFrom(this.#live, MAX_BATCH);
+    const history = takeFrom(this.#history, MAX_BATCH - live.length);
+    const batch = history.length === 0 ? live : live.concat(history);
+    for (const { series, range } of gaps) {
+      this.#handed.get(seriesKey(series))?.addRange(range);
+      this.#moved.set(seriesKey(series), series);
     }
-    return batch;
+    const watermarks = this.#takeWatermarks(batch);
+    return { batch, liveCount: live.length, watermarks, gaps, refusals };
   }
 
   #takeWatermarks(batch: readonly VersionedCandle[]): Watermark[] {
@@ -355,35 +399,6 @@ export class Writer {
         }
       }
     }
-  }
-
-  #putBack(
-    batch: readonly VersionedCandle[],
-    gaps: readonly Gap[],
-    refusals: readonly Refusal[],
-  ): void {
-    this.#inFlight = 0;
-    // In front: watermarks have been reckoned with these, so nothing may be written before them.
-    const later = [...this.#pending.entries()];
-    this.#pending.clear();
-    for (const candle of batch) this.#pending.set(candleKey(candle), candle);
-    for (const [key, candle] of later) {
-      const earlier = this.#pending.get(key);
-      if (earlier !== undefined) this.#merge(earlier, candle);
-      if (earlier === undefined || compareVersions(candle, earlier) > 0)
-        this.#pending.set(key, candle);
-    }
-    for (const { series } of batch) this.#moved.set(seriesKey(series), series);
-    for (const { series } of gaps) this.#moved.set(seriesKey(series), series);
-    this.#gaps = [...gaps, ...this.#gaps];
-    this.#refusals = [...refusals, ...this.#refusals];
-  }
-
-  /** Two waiting versions of one candle become one: the other is finished without a write. */
-  #merge(a: VersionedCandle, b: VersionedCandle): void {
-    const outcome = sameValues(a.candle, b.candle) ? "identical" : "superseded";
-    this.#merged.push({ series: a.series, openTime: a.candle.openTime, outcome });
-    this.#finishedCount += 1;
   }
 
   #enterShed(): void {

@@ -49,7 +49,7 @@ const ALL_FIELDS: readonly string[] = [
 
 /** See `CandleRepository.toColumns`. */
 export async function toColumns<const Query extends ColumnQuery>(
-  store: Pick<Store, "columns" | "scan">,
+  store: Pick<Store, "columns" | "blocks">,
   query: Query,
 ): Promise<Columns<Query>> {
   const fields = fieldsOf(query.fields ?? DEFAULT_FIELDS);
@@ -79,7 +79,7 @@ export async function readQuery(
 }
 
 async function exactColumns(
-  store: Pick<Store, "columns" | "scan">,
+  store: Pick<Store, "columns" | "blocks">,
   query: ColumnQuery,
   fields: readonly ColumnField[],
 ) {
@@ -87,11 +87,11 @@ async function exactColumns(
   const openTime: number[] = [];
   const counts: number[] = [];
   const decimals = fields.map((): string[] => []);
-  for await (const page of store.scan(series, range, { at })) {
-    for (const { candle } of page) {
-      openTime.push(candle.openTime);
-      counts.push(candle.tradeCount);
-      for (const [index, field] of fields.entries()) decimals[index]?.push(String(candle[field]));
+  for await (const { rowCount, ...block } of store.blocks(series, range, { at })) {
+    openTime.push(...block.openTime.subarray(0, rowCount));
+    counts.push(...block.tradeCount.subarray(0, rowCount));
+    for (const [index, field] of fields.entries()) {
+      if (field !== "tradeCount") decimals[index]?.push(...block.decimals[field].texts(rowCount));
     }
   }
   const columns = fields.map((field, index) => [

@@ -1,3 +1,4 @@
+import type { Candle } from "../core/candle.ts";
 import { BlackTradeError } from "../core/errors.ts";
 import type { VersionedCandle } from "../core/finality.ts";
 import type { TimeRange } from "../core/range.ts";
@@ -29,21 +30,7 @@ export interface AsOf {
 }
 
 /** A stored candle, closed, with its series. Prices and volumes are the exchange's text, digit for digit. */
-export interface StoredCandle extends Series {
-  /** Epoch ms UTC; identifies the candle within its series. */
-  readonly openTime: number;
-  /** Last millisecond of the candle. */
-  readonly closeTime: number;
-  readonly open: string;
-  readonly high: string;
-  readonly low: string;
-  readonly close: string;
-  /** Of the base asset. */
-  readonly volume: string;
-  readonly quoteVolume: string;
-  readonly tradeCount: number;
-  readonly takerBuyVolume: string;
-  readonly takerBuyQuoteVolume: string;
+export interface StoredCandle extends Series, Candle {
   /** The road on which this version came; see `Source`. */
   readonly source: VersionedCandle["source"];
   /** Exchange time (epoch ms) at which this version was seen. */

@@ -91,6 +91,35 @@ test("a database that does not answer makes nothing ready", async (t) => {
   assert.equal((await fetch(`${server.url}/livez`)).status, 200);
 });
 
+test("a database that hangs is told, and asked no second time beside it", async (t) => {
+  let askedCount = 0;
+  const { promise: hung, resolve: wake } = Promise.withResolvers<void>();
+  const store = {
+    report: async () => undefined,
+    facts: async () => {
+      askedCount += 1;
+      await hung;
+      return { run: RUN, series: [facts("A", NOW)] };
+    },
+  };
+  let now = 0;
+  const server = await startHttp(options(createStatusReader(store, () => now, 20)));
+  t.after(() => server.close());
+  for (now = 0; now < 10_000; now += 5_000) {
+    const response = await fetch(`${server.url}/readyz`);
+    assert.equal(response.status, 503);
+    const { reason } = (await response.json()) as { reason: string };
+    assert.equal(reason, "the database has not answered for 0.02 s");
+  }
+  assert.equal((await fetch(`${server.url}/metrics`)).status, 200);
+  assert.equal(askedCount, 1);
+  wake();
+  await hung;
+  now += 5_000;
+  assert.equal((await fetch(`${server.url}/readyz`)).status, 200);
+  assert.equal(askedCount, 2);
+});
+
 test("nothing configured is not ready", async (t) => {
   const server = await startHttp(options(readerOf()));
   t.after(() => server.close());

@@ -64,16 +64,17 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const guard = new Guard(options);
   const upgrades = new Upgrades();
   const servers: Server[] = [];
+  const newest = new WeakMap<Socket, Exchange>();
   const server = fastify({
     bodyLimit: BODY_LIMIT,
     exposeHeadRoutes: true,
     routerOptions: { maxParamLength: 200 },
     serverFactory: (handler) => {
-      const one = createGuardedServer(guard, upgrades, handler);
+      const one = createGuardedServer(guard, upgrades, newest, handler);
       servers.push(one);
       return one;
     },
-    clientErrorHandler: (error, socket) => refuseUnreadable(error.code, socket),
+    clientErrorHandler: (error, socket) => refuseUnreadable(error.code, socket, newest.get(socket)),
     frameworkErrors: (error, _request, reply) => {
       void sendProblem(reply, problemOf(error));
     },
@@ -85,7 +86,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   addProbes(server, options);
   addFaces(server, guard, upgrades, options);
   server.addHook("preClose", async () => {
-    upgrades.close();
+    upgrades.closeSoon();
     for (const one of servers) one.closeAllConnections();
   });
 
@@ -105,6 +106,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
 function createGuardedServer(
   guard: Guard,
   upgrades: Upgrades,
+  newest: WeakMap<Socket, Exchange>,
   handler: (request: IncomingMessage, response: ServerResponse) => void,
 ): Server {
   const server = createServer(
@@ -116,6 +118,7 @@ function createGuardedServer(
       maxHeaderSize: HEADER_LIMIT,
     },
     (request, response) => {
+      newest.set(request.socket, { request, response });
       for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
       try {
         guard.checkHost(request);
@@ -161,10 +164,28 @@ function refuse(response: ServerResponse, problem: HttpProblem): void {
     .end(JSON.stringify(documentOf(problem)));
 }
 
-/** Answers what is no HTTP, comes too slowly, or has too long a head. */
-function refuseUnreadable(code: string, socket: Socket): void {
+/** The newest request of a connection, and what becomes of it. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+/**
+ * Answers what is no HTTP, comes too slowly, or has too long a head. A request that was answered before its body turned
+ * out to be none has no second answer, which whoever stands in between would take for that of another request.
+ */
+function refuseUnreadable(code: string, socket: Socket, last: Exchange | undefined): void {
   if (code === "ECONNRESET" || !socket.writable) {
     socket.destroy();
+    return;
+  }
+  if (last?.request.complete === false && last.response.headersSent) {
+    socket.destroySoon();
+    return;
+  }
+  if (last?.request.complete === true && !last.response.writableFinished) {
+    // The answer that is under way stays whole; the connection ends with it.
+    last.response.once("finish", () => socket.destroySoon());
     return;
   }
   const [status, detail] = UNREADABLE[code] ?? [400, "this is no HTTP request that can be read"];

@@ -26,24 +26,47 @@ export type StatusView =
 
 /** Readers within this time share one answer of the database. */
 const SHARED_MS = 1_000;
+/**
+ * How long a server waits for it: a database that hangs must not look like a dead program to who watches it. Prometheus
+ * gives up after 10 s, the probes of `ops/kubernetes` after 5 s.
+ */
+export const PATIENCE_MS = 4_000;
 
 /**
  * Reads the status of all configured series from stored facts. Metric, `/readyz` and page ask the same reader, so they
  * cannot disagree; a database that does not answer makes the status unknown, never the last one known.
+ * @param patienceMs after it the status is unknown; what was asked goes on, and is not asked a second time beside it
  */
 export function createStatusReader(
   store: StatusStore,
   monotonicMs: () => number,
+  patienceMs?: number,
 ): () => Promise<StatusView> {
   let readAt = Number.NEGATIVE_INFINITY;
+  let isReading = false;
   let view: Promise<StatusView> | undefined;
   return () => {
-    if (view === undefined || monotonicMs() - readAt > SHARED_MS) {
+    if (view === undefined || (!isReading && monotonicMs() - readAt > SHARED_MS)) {
       readAt = monotonicMs();
-      view = read(store);
+      isReading = true;
+      const reading = read(store).finally(() => {
+        isReading = false;
+      });
+      view = patienceMs === undefined ? reading : inTime(reading, patienceMs);
     }
     return view;
   };
+}
+
+async function inTime(reading: Promise<StatusView>, patienceMs: number): Promise<StatusView> {
+  const { promise, resolve } = Promise.withResolvers<StatusView>();
+  const reason = `the database has not answered for ${patienceMs / 1_000} s`;
+  const timer = setTimeout(resolve, patienceMs, { isKnown: false, reason });
+  try {
+    return await Promise.race([reading, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function read(store: StatusStore): Promise<StatusView> {

@@ -5,11 +5,14 @@ import { documentOf, HttpProblem, PROBLEM_TYPE, problemOf } from "./problem.ts";
 
 /** WebSockets at a time, all faces together. */
 const MAX_SOCKETS = 256;
+/** How long a client may take to answer a close frame when the server ends. */
+const GOODBYE_MS = 500;
 
 /** Hands WebSocket handshakes to the face that takes their path. */
 export class Upgrades {
   readonly #handlers = new Map<string, UpgradeHandler>();
   readonly #sockets = new Set<Duplex>();
+  #goodbye: NodeJS.Timeout | undefined;
 
   /** Sockets that are open. */
   get size(): number {
@@ -35,16 +38,22 @@ export class Upgrades {
         });
       }
       this.#sockets.add(socket);
-      socket.on("close", () => this.#sockets.delete(socket));
+      socket.on("close", () => {
+        this.#sockets.delete(socket);
+        if (this.#sockets.size === 0) clearTimeout(this.#goodbye);
+      });
       handler(request, socket, head);
     } catch (error) {
       refuseSocket(socket, problemOf(error));
     }
   }
 
-  /** Ends every WebSocket. */
-  close(): void {
-    for (const socket of this.#sockets) socket.destroy();
+  /** Ends every WebSocket: first its face may say goodbye, so that a client knows why; then it is cut off. */
+  closeSoon(): void {
+    if (this.#sockets.size === 0) return;
+    this.#goodbye = setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy();
+    }, GOODBYE_MS);
   }
 
   #handlerOf(url: string): UpgradeHandler {

@@ -1,22 +1,16 @@
-import { type VersionedCandle, versionNumber } from "../core/finality.ts";
+import { versionNumber } from "../core/finality.ts";
 import type { Gap } from "../core/gaps.ts";
 import type { ImportCounts, ImportedFile, ImportPart } from "../core/ports.ts";
-import type { Series } from "../core/series.ts";
-import { closeTimeOf } from "../core/timeframe.ts";
-
 import { type CandleWriter, type Implied, raise } from "./candle-writer.ts";
 import { logEntries } from "./change-log.ts";
 import { type Pacing, retryContention } from "./contention.ts";
+import { COPY_COLUMNS as COLUMNS, copySize, encodeCandles } from "./copy-text.ts";
 import type { Database, Executor, Transaction } from "./database.ts";
 import { isDataError } from "./db-errors.ts";
 import { enterGaps } from "./gap-ledger.ts";
 import { readImport, saveImport } from "./import-ledger.ts";
 import type { SeriesCatalog } from "./series-catalog.ts";
 import { numberArray } from "./sql-arrays.ts";
-
-const COLUMNS =
-  "series_id, trade_count, open_time, version, cut_ms, open, high, low, close, " +
-  "volume, quote_volume, taker_buy_volume, taker_buy_quote_volume";
 
 const IS_OCCUPIED = `
   select exists (
@@ -86,7 +80,7 @@ const SETTLED = `
 /** A part of a file is small; a disk may be slow. */
 const DEADLINE_MS = 5 * 60_000;
 const FALLBACK_ROWS = 5_000;
-const DAY_MS = 86_400_000;
+const MAX_SPARE_BYTES = 2 ** 24;
 
 type Offered = Pick<ImportCounts, "stored" | "revised" | "identical" | "superseded" | "refused">;
 
@@ -96,6 +90,8 @@ export class BulkLoader {
   readonly #catalog: SeriesCatalog;
   readonly #writer: CandleWriter;
   readonly #pacing: Pacing;
+  /** What the rows of a part were written into, for those of the next one. */
+  #spare: Buffer | undefined;
 
   constructor(database: Database, catalog: SeriesCatalog, writer: CandleWriter, pacing: Pacing) {
     this.#database = database;
@@ -116,7 +112,17 @@ export class BulkLoader {
   async loadPart(part: ImportPart): Promise<ImportedFile> {
     const { candles, file } = part;
     const [id = 0] = await this.#catalog.register([file.series]);
-    const data = candles.length === 0 ? [] : encode(id, file.series, candles);
+    const size = copySize(candles);
+    const spare = this.#spare;
+    this.#spare = undefined;
+    const room = spare !== undefined && spare.length >= size ? spare : Buffer.allocUnsafeSlow(size);
+    const done = await this.#load(id, part, [encodeCandles(id, candles, room)]);
+    // After a failure it may still be on its way.
+    if (size <= MAX_SPARE_BYTES) this.#spare = room;
+    return done;
+  }
+
+  async #load(id: number, part: ImportPart, data: readonly Buffer[]): Promise<ImportedFile> {
     let mayGoStraight = true;
     try {
       return await retryContention(this.#pacing, () =>
@@ -148,7 +154,7 @@ export class BulkLoader {
   async #loadOneByOne(id: number, part: ImportPart): Promise<ImportedFile> {
     const offered = { stored: 0, revised: 0, identical: 0, superseded: 0, refused: 0 };
     for (let at = 0; at < part.candles.length; at += FALLBACK_ROWS) {
-      const { outcomes } = await this.#writer.write(part.candles.slice(at, at + FALLBACK_ROWS), []);
+      const { outcomes } = await this.#writer.write(part.candles.slice(at, FALLBACK_ROWS), []);
       for (const outcome of outcomes) offered[outcome === "quarantined" ? "refused" : outcome] += 1;
     }
     return this.#database.transaction((tx) => this.#finish(tx, id, part, offered), DEADLINE_MS);
@@ -160,8 +166,6 @@ export class BulkLoader {
     { candles, gaps, file }: ImportPart,
     offered: Offered,
   ): Promise<ImportedFile> {
-    // A part that a crash of the server undoes is loaded again: its mark goes with it. The last one makes all of them safe.
-    if (!file.isFinished) await tx.run({ text: "set local synchronous_commit = off" });
     const wanted = await unsettled(tx, id, gaps);
     await enterGaps(
       tx,
@@ -170,9 +174,8 @@ export class BulkLoader {
     );
     const done = { ...file, counts: added(file.counts, offered) };
     await saveImport(tx, done);
-    const [first, last] = [candles[0], candles.at(-1)];
-    if (first !== undefined && last !== undefined && offered.stored + offered.revised > 0) {
-      const range = { from: first.candle.openTime, to: last.candle.openTime + 1 };
+    if (offered.stored + offered.revised > 0) {
+      const range = { from: candles.openTime(0), to: candles.openTime(candles.length - 1) + 1 };
       await logEntries(tx, [{ seriesId: id, range }]);
     }
     return done;
@@ -186,10 +189,10 @@ async function offer(
   data: readonly Buffer[],
   mayGoStraight: boolean,
 ): Promise<Offered> {
-  const first = candles[0]?.candle.openTime;
-  const last = candles.at(-1)?.candle.openTime;
   const none = { stored: 0, revised: 0, identical: 0, superseded: 0, refused: 0 };
-  if (first === undefined || last === undefined) return none;
+  if (candles.length === 0) return none;
+  const first = candles.openTime(0);
+  const last = candles.openTime(candles.length - 1);
   const stretch = [id, first, last];
   const [found] = mayGoStraight
     ? await tx.run<{ isOccupied: boolean }>({ text: IS_OCCUPIED, values: stretch })
@@ -243,50 +246,4 @@ function added(counts: ImportCounts, offered: Offered): ImportCounts {
     superseded: counts.superseded + offered.superseded,
     refused: counts.refused + offered.refused,
   };
-}
-
-const ROWS_OF_BUFFER = 1_000;
-
-/** Rows as the text format of COPY has them. Every value was validated: nothing in it needs escaping. */
-function encode(id: number, { timeframe }: Series, rows: readonly VersionedCandle[]): Buffer[] {
-  const buffers: Buffer[] = [];
-  const clock = new TimeText();
-  let text = "";
-  rows.forEach(({ candle, source, observedTime }, index) => {
-    const { openTime, closeTime, tradeCount } = candle;
-    const cutMs = closeTimeOf(timeframe, openTime) - closeTime;
-    const version = versionNumber(source, observedTime);
-    text += `${id}\t${tradeCount}\t${clock.of(openTime)}\t${version}\t${cutMs}\t${candle.open}\t${candle.high}\t${candle.low}\t${candle.close}\t${candle.volume}\t${candle.quoteVolume}\t${candle.takerBuyVolume}\t${candle.takerBuyQuoteVolume}\n`;
-    if ((index + 1) % ROWS_OF_BUFFER === 0) {
-      buffers.push(Buffer.from(text, "latin1"));
-      text = "";
-    }
-  });
-  if (text !== "") buffers.push(Buffer.from(text, "latin1"));
-  return buffers;
-}
-
-/** Instants as text with zone; the day is worked out once for all candles of it. */
-class TimeText {
-  #day = Number.NaN;
-  #date = "";
-
-  of(timeMs: number): string {
-    const day = Math.floor(timeMs / DAY_MS);
-    if (day !== this.#day) {
-      this.#day = day;
-      this.#date = new Date(day * DAY_MS).toISOString().slice(0, 10);
-    }
-    const ms = timeMs - day * DAY_MS;
-    const seconds = Math.floor(ms / 1_000);
-    const rest = ms - seconds * 1_000;
-    const hour = Math.floor(seconds / 3_600);
-    const minute = Math.floor(seconds / 60) - hour * 60;
-    const fraction = rest === 0 ? "" : `.${String(rest).padStart(3, "0")}`;
-    return `${this.#date} ${two(hour)}:${two(minute)}:${two(seconds % 60)}${fraction}+00`;
-  }
-}
-
-function two(value: number): string {
-  return value < 10 ? `0${value}` : `${value}`;
 }

@@ -1,9 +1,11 @@
-import { BlackTradeError } from "../core/errors.ts";
+import { candlesOf } from "../core/candle-block.ts";
 import type { VersionedCandle } from "../core/finality.ts";
 import type { TimeRange } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
-import { candleOf } from "./candle-row.ts";
-import { candlesSql, whole } from "./candle-select.ts";
+import { copyRows } from "./binary-rows.ts";
+import { BLOCK_COLUMNS, BlockBuilder, type StoredBlock } from "./block-builder.ts";
+import { roadOf } from "./candle-row.ts";
+import { type CandleSelection, candlesSql, whole } from "./candle-select.ts";
 import type { BulkExecutor } from "./database.ts";
 
 /** How a range is read to its end. */
@@ -17,33 +19,41 @@ export interface ScanOptions {
 }
 
 const PAGE_SIZE = 10_000;
-const FIELD_COUNT = 12;
+/** Room of a page at first: most ranges are short. */
+const FIRST_CAPACITY = 1_024;
 
 /**
  * All candles that open in a range, in pages, ascending. Each page is a statement of its own, so that a slow consumer holds
- * no connection, and a page sees what was committed when it was read; the next one is read while a page is consumed.
+ * no connection, and a page sees what was committed when it was read; the next one is read while a page is consumed,
+ * and into the memory of the page before: each is the consumer's until it asks for the next.
  */
-export async function* scanCandles(
+export async function* scanBlocks(
   executor: BulkExecutor,
   series: Series,
   seriesId: number,
   range: TimeRange,
   options: ScanOptions = {},
-): AsyncGenerator<readonly VersionedCandle[]> {
+): AsyncGenerator<StoredBlock> {
   const pageSize = options.pageSize ?? PAGE_SIZE;
-  const read = (part: TimeRange): Promise<VersionedCandle[]> => {
-    const page = readPage(executor, series, seriesId, part, { ...options, pageSize });
+  const query = { seriesId, at: options.at };
+  // One is read into while the other is consumed.
+  const builders = [builderOf(series, pageSize), builderOf(series, pageSize)];
+  const read = (part: TimeRange): Promise<StoredBlock> => {
+    const builder = builders.shift() as BlockBuilder;
+    builders.push(builder);
+    builder.clear();
+    const page = fill(builder, executor, { ...query, range: part }, { ...options, pageSize });
     // It may fail while nobody looks; whoever asks for it is told.
     page.catch(() => undefined);
     return page;
   };
-  let next: Promise<VersionedCandle[]> | undefined = read(range);
+  let next: Promise<StoredBlock> | undefined = read(range);
   while (next !== undefined) {
-    const page: VersionedCandle[] = await next;
-    const last = page.at(-1)?.candle.openTime;
-    const isWhole = page.length === pageSize && last !== undefined;
+    const page: StoredBlock = await next;
+    const last = page.openTime[page.rowCount - 1];
+    const isWhole = page.rowCount === pageSize && last !== undefined;
     next = isWhole ? read(restOf(range, last, options.isDescending === true)) : undefined;
-    if (page.length > 0) yield page;
+    if (page.rowCount > 0) yield page;
   }
 }
 
@@ -51,52 +61,42 @@ function restOf(range: TimeRange, last: number, isDescending: boolean): TimeRang
   return isDescending ? { from: range.from, to: last } : { from: last + 1, to: range.to };
 }
 
-/** One page, by COPY: twice as fast as rows of a query. */
-export async function readPage(
+/** One page. */
+export function readBlock(
   executor: BulkExecutor,
   series: Series,
-  seriesId: number,
-  range: TimeRange,
-  { at, pageSize = PAGE_SIZE, isDescending = false }: ScanOptions,
-): Promise<VersionedCandle[]> {
-  const candles: VersionedCandle[] = [];
-  let rest = "";
-  await executor.copyOut(
-    `copy (
-      select candle_epoch_ms(open_time), version, cut_ms, trade_count, open, high, low, close,
-        volume, quote_volume, taker_buy_volume, taker_buy_quote_volume
-      from ${candlesSql({ seriesId, range, at })}
-      order by open_time ${isDescending ? "desc" : "asc"} limit ${whole(pageSize)}
-    ) to stdout`,
-    (chunk) => {
-      const lines = (rest + chunk.toString("latin1")).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) candles.push(candleOfLine(series, line));
-    },
-  );
-  return candles;
+  selection: CandleSelection,
+  options: ScanOptions & { readonly pageSize: number },
+): Promise<StoredBlock> {
+  return fill(builderOf(series, options.pageSize), executor, selection, options);
 }
 
-/** Numbers only, so nothing is escaped. */
-function candleOfLine(series: Series, line: string): VersionedCandle {
-  const fields = line.split("\t");
-  if (fields.length !== FIELD_COUNT) {
-    throw new BlackTradeError("E_DB_FAILED", "the database gave a row that is no candle", {
-      remedy: "See the cause in the log.",
-    });
+function builderOf(series: Series, pageSize: number): BlockBuilder {
+  return new BlockBuilder(series, Math.min(pageSize, FIRST_CAPACITY));
+}
+
+async function fill(
+  builder: BlockBuilder,
+  executor: BulkExecutor,
+  selection: CandleSelection,
+  { pageSize, isDescending = false }: ScanOptions & { readonly pageSize: number },
+): Promise<StoredBlock> {
+  await copyRows(
+    executor,
+    `select ${BLOCK_COLUMNS.join(", ")} from ${candlesSql(selection)}
+     order by open_time ${isDescending ? "desc" : "asc"} limit ${whole(pageSize)}`,
+    BLOCK_COLUMNS.length,
+    (view, offsets) => builder.push(view, offsets),
+  );
+  return builder.finish();
+}
+
+/** A block as candles with their versions. @throws {BlackTradeError} E_DB_NEWER */
+export function versionedCandlesOf(series: Series, block: StoredBlock): VersionedCandle[] {
+  const versioned: VersionedCandle[] = [];
+  for (const [row, candle] of candlesOf(block).entries()) {
+    const { source, observedTime } = roadOf(block.version[row] as number);
+    versioned.push({ series, candle, source, observedTime });
   }
-  return candleOf(series, {
-    openTime: Number(fields[0]),
-    version: Number(fields[1]),
-    cutMs: fields[2] as string,
-    tradeCount: Number(fields[3]),
-    open: fields[4] as string,
-    high: fields[5] as string,
-    low: fields[6] as string,
-    close: fields[7] as string,
-    volume: fields[8] as string,
-    quoteVolume: fields[9] as string,
-    takerBuyVolume: fields[10] as string,
-    takerBuyQuoteVolume: fields[11] as string,
-  });
+  return versioned;
 }

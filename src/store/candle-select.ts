@@ -1,3 +1,4 @@
+import type { DECIMAL_FIELDS } from "../core/candle.ts";
 import type { TimeRange } from "../core/range.ts";
 import { edgesOf } from "./candle-row.ts";
 
@@ -10,6 +11,13 @@ export interface CandleSelection {
   /** Only what was known at this time, epoch ms. */
   readonly at?: number | undefined;
 }
+
+/** Columns of the fields that may be read by themselves. */
+export const SQL_NAMES: Readonly<Record<(typeof DECIMAL_FIELDS)[number] | "tradeCount", string>> = {
+  ...{ open: "open", high: "high", low: "low", close: "close", volume: "volume" },
+  ...{ quoteVolume: "quote_volume", tradeCount: "trade_count" },
+  ...{ takerBuyVolume: "taker_buy_volume", takerBuyQuoteVolume: "taker_buy_quote_volume" },
+};
 
 const VALUES = `
   series_id, open_time, version, cut_ms, trade_count, open, high, low, close,

@@ -117,7 +117,8 @@ export async function readOverview(executor: Executor): Promise<readonly SeriesO
 /**
  * What is stored of each UTC day, see {@link CandleQueries.coverageDays}. Between the start of a series and its watermark
  * every candle is stored or in the gap ledger: there nothing is counted, only the ledger is read. Rows are counted before
- * and after, and rows are read where it is not known yet whether they are confirmed.
+ * and after, and on days of which something is not kept: a file may have brought it again. Rows are read where it is not
+ * known yet whether they are confirmed.
  */
 export async function readCoverageDays(
   executor: Executor,
@@ -142,11 +143,11 @@ export async function readCoverageDays(
     text: GAPS,
     values: [numberArray(facts.map(({ id }) => id)), range.from, range.to],
   });
+  const gapsById = Map.groupBy(gaps, ({ id }) => id);
   const tally = await count(
     executor,
-    facts.flatMap((one) => partsOf(one, range)),
+    facts.flatMap((one) => partsOf(one, range, gapsById.get(one.id) ?? [])),
   );
-  const gapsById = Map.groupBy(gaps, ({ id }) => id);
   const known = new Map(facts.map((one) => [seriesKey(one), one]));
   return series.flatMap((one) => {
     const its = known.get(seriesKey(one));
@@ -162,8 +163,19 @@ function accountedOf({ wantedFrom, next }: SeriesFacts, range: TimeRange): TimeR
   return intersectRanges({ from, to }, range);
 }
 
-function partsOf(facts: SeriesFacts, range: TimeRange): Part[] {
-  const accounted = accountedOf(facts, range);
+/** Whole days of which something is not kept. */
+function daysNotKept(gaps: readonly GapRow[]): TimeRange[] {
+  return gaps
+    .filter(({ reason }) => reason === "not-kept")
+    .map(({ from, to }) => ({
+      from: Math.floor(from / DAY_MS) * DAY_MS,
+      to: Math.ceil(to / DAY_MS) * DAY_MS,
+    }));
+}
+
+function partsOf(facts: SeriesFacts, range: TimeRange, gaps: readonly GapRow[]): Part[] {
+  const whole = accountedOf(facts, range);
+  const accounted = whole === undefined ? [] : subtractRanges(whole, daysNotKept(gaps));
   const { id, wantedFrom, confirmedTo } = facts;
   // What is confirmed up to a mark is confirmed from the start of the series.
   const confirmed =
@@ -175,9 +187,9 @@ function partsOf(facts: SeriesFacts, range: TimeRange): Part[] {
             to: Math.floor(confirmedTo / DAY_MS) * DAY_MS,
           },
         ];
-  const outside = subtractRanges(range, accounted === undefined ? [] : [accounted]);
+  const outside = subtractRanges(range, accounted);
   const part = (hasVersions: boolean) => (one: TimeRange) => ({ id, range: one, hasVersions });
-  const inside = accounted === undefined ? [] : subtractRanges(accounted, confirmed);
+  const inside = accounted.flatMap((one) => subtractRanges(one, confirmed));
   return [
     ...outside.flatMap((one) => subtractRanges(one, confirmed)).map(part(true)),
     ...outside
@@ -240,9 +252,17 @@ function daysOf(
       } else same.count += missing;
     }
     const absentCount = absent.reduce((sum, one) => sum + one.count, 0);
-    const isAccounted = accounted !== undefined && from >= accounted.from && from < accounted.to;
+    const notKept = absent.find(({ reason }) => reason === "not-kept");
+    const isAccounted =
+      notKept === undefined &&
+      accounted !== undefined &&
+      from >= accounted.from &&
+      from < accounted.to;
     const counted = tally.get(`${facts.id} ${from}`);
     const storedCount = isAccounted ? Math.max(0, cells - absentCount) : (counted?.stored ?? 0);
+    if (notKept !== undefined) {
+      notKept.count = Math.max(0, Math.min(notKept.count, cells - storedCount));
+    }
     // Off the grid (Binance 2017-12, 2018-02) a cell may hold two.
     const confirmedCount = Math.min(counted?.confirmed ?? storedCount, storedCount);
     if (cells === 0 && storedCount === 0) continue;

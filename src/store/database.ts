@@ -1,9 +1,10 @@
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import pg from "pg";
-import { from as copyFrom, to as copyTo } from "pg-copy-streams";
+import { from as copyFrom } from "pg-copy-streams";
 import { BlackTradeError, messageOf } from "../core/errors.ts";
 import { type DatabaseTarget, parseDatabaseUrl } from "./connection-url.ts";
+import { CopyOut, type TakeRow } from "./copy-out.ts";
 import { DeadlineError, sqlStateOf, toDbError } from "./db-errors.ts";
 
 /** A statement that was run, for an echo of all SQL. */
@@ -62,10 +63,10 @@ export interface Executor {
 export interface BulkExecutor extends Executor {
   /**
    * Reads a `COPY … TO STDOUT`. The deadline counts between two chunks.
-   * @param take is given the bytes as they come, cut anywhere
+   * @param take is given the bytes of each row; before the first one stands the head of the binary format, its end is a row, too
    * @throws {BlackTradeError} E_DB_*, and what `take` throws
    */
-  copyOut(text: string, take: (chunk: Buffer) => void): Promise<void>;
+  copyOut(text: string, take: TakeRow): Promise<void>;
 }
 
 /** A transaction, which can also take rows in bulk. */
@@ -167,7 +168,7 @@ export class Database {
   }
 
   /** See {@link BulkExecutor.copyOut}. */
-  async copyOut(text: string, take: (chunk: Buffer) => void): Promise<void> {
+  async copyOut(text: string, take: TakeRow): Promise<void> {
     if (this.#refusal === "transaction") {
       return this.transaction((tx) => tx.copyOut(text, take));
     }
@@ -224,8 +225,16 @@ export class Database {
     }
     const run = <Row extends object>(statement: Statement): Promise<readonly Row[]> =>
       this.#runOn<Row>(client, statement);
+    const close = async (): Promise<void> => {
+      isAlive = false;
+      await within(CLOSE_DEADLINE_MS, client.end().catch(ignore));
+      client.connection.stream.destroy();
+    };
     const [backend = { pid: 0, start: "" }] = await run<{ pid: number; start: string }>({
       text: "select pid, backend_start::text as start from pg_stat_activity where pid = pg_backend_pid()",
+    }).catch(async (error: unknown) => {
+      await close();
+      throw error;
     });
     return {
       run,
@@ -242,11 +251,7 @@ export class Database {
       unref: () => {
         if ("unref" in client && typeof client.unref === "function") client.unref();
       },
-      close: async () => {
-        isAlive = false;
-        await within(CLOSE_DEADLINE_MS, client.end().catch(ignore));
-        client.connection.stream.destroy();
-      },
+      close,
     };
   }
 
@@ -342,37 +347,33 @@ export class Database {
     );
   }
 
-  async #copyInto(
+  #copyInto(
     client: pg.Client,
     text: string,
     data: readonly Buffer[],
     deadlineMs: number,
   ): Promise<void> {
-    const startedMs = performance.now();
-    let isOverdue = false;
-    const timer = setTimeout(() => {
-      isOverdue = true;
-      client.connection.stream.destroy();
-    }, deadlineMs);
-    const stream = client.query(copyFrom(text));
-    try {
+    return this.#copying(client, text, deadlineMs, async () => {
+      const stream = client.query(copyFrom(text));
       await pipeline(Readable.from(data), stream);
-      const tookMs = performance.now() - startedMs;
-      this.#options.onStatement?.({ text, tookMs, rowCount: stream.rowCount });
-    } catch (error) {
-      if (!isAnswer(error)) this.#broken.add(client);
-      const overdue = new DeadlineError(`no answer within ${deadlineMs / 1_000} s`);
-      throw toDbError(isOverdue ? overdue : error, this.target);
-    } finally {
-      clearTimeout(timer);
-    }
+      return stream.rowCount;
+    });
   }
 
-  async #copyFrom(
+  #copyFrom(client: pg.Client, text: string, take: TakeRow, deadlineMs: number): Promise<void> {
+    return this.#copying(client, text, deadlineMs, async (timer) => {
+      const rows = client.query(new CopyOut(text, take, () => timer.refresh()));
+      await rows.done;
+      return rows.rowCount;
+    });
+  }
+
+  /** A COPY within its deadline, which what it does may put off. @param copy returns the number of rows */
+  async #copying(
     client: pg.Client,
     text: string,
-    take: (chunk: Buffer) => void,
     deadlineMs: number,
+    copy: (timer: NodeJS.Timeout) => Promise<number>,
   ): Promise<void> {
     const startedMs = performance.now();
     let isOverdue = false;
@@ -380,14 +381,9 @@ export class Database {
       isOverdue = true;
       client.connection.stream.destroy();
     }, deadlineMs);
-    const stream = client.query(copyTo(text));
     try {
-      for await (const chunk of stream) {
-        timer.refresh();
-        take(chunk);
-      }
-      const tookMs = performance.now() - startedMs;
-      this.#options.onStatement?.({ text, tookMs, rowCount: stream.rowCount });
+      const rowCount = await copy(timer);
+      this.#options.onStatement?.({ text, tookMs: performance.now() - startedMs, rowCount });
     } catch (error) {
       // What was not read to its end stands before the next answer.
       if (!isAnswer(error)) this.#broken.add(client);

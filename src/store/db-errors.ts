@@ -220,7 +220,7 @@ function grantFor(said: string, { user, database }: DatabaseTarget): string {
     case "database":
       return `As an administrator run: GRANT CONNECT, CREATE ON DATABASE ${pg.escapeIdentifier(name)} TO ${role};`;
     case "function":
-      return `As an administrator run: GRANT EXECUTE ON FUNCTION ${name} TO ${role};`;
+      return `As an administrator run: GRANT EXECUTE ON FUNCTION ${pg.escapeIdentifier(name)} TO ${role};`;
   }
   if (/to create database/.test(said)) {
     return `As an administrator run: CREATE DATABASE ${pg.escapeIdentifier(database)} OWNER ${role} ENCODING 'UTF8' TEMPLATE template0;`;

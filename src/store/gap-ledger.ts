@@ -83,17 +83,7 @@ export class GapLedger {
   /** Entries of a series that are not filled, ascending. @throws {BlackTradeError} E_DB_* */
   async list(series: Series): Promise<readonly Gap[]> {
     const id = await this.#catalog.find(series);
-    if (id === undefined) return [];
-    const rows = await this.#database.run<GapRow>({
-      name: "list-gaps",
-      text: `
-        select ${GAP_COLUMNS}
-        from gaps g join series s on s.id = g.series_id
-        where g.series_id = $1 and g.state <> 'filled'
-        order by g.range_from`,
-      values: [id],
-    });
-    return rows.map(gapOf);
+    return id === undefined ? [] : gapsOf(this.#database, id);
   }
 
   #transact(work: (tx: Executor) => Promise<void>): Promise<void> {
@@ -113,6 +103,43 @@ export async function enterGaps(
   if (gaps.length === 0) return;
   await lockSeries(tx, ids);
   await insert(tx, await uncovered(tx, gaps, ids));
+}
+
+/** Entries of a series that are not filled, ascending. */
+export async function gapsOf(executor: Executor, seriesId: number): Promise<readonly Gap[]> {
+  const rows = await executor.run<GapRow>({
+    name: "list-gaps",
+    text: `
+      select ${GAP_COLUMNS}
+      from gaps g join series s on s.id = g.series_id
+      where g.series_id = $1 and g.state <> 'filled'
+      order by g.range_from`,
+    values: [seriesId],
+  });
+  return rows.map(gapOf);
+}
+
+/**
+ * Takes entries of a series out and enters others, which may overlap none that stay. The ledger of the series is locked
+ * by the caller, who needs the right to delete.
+ */
+export async function rewriteGaps(
+  tx: Executor,
+  seriesId: number,
+  { gone, come }: { readonly gone: readonly Gap[]; readonly come: readonly Gap[] },
+): Promise<void> {
+  await tx.run({
+    text: `
+      delete from gaps
+      where series_id = $1 and state <> 'filled' and range_from in (
+        select candle_time(from_ms) from unnest($2::bigint[]) as gone (from_ms)
+      )`,
+    values: [seriesId, numberArray(gone.map(({ range }) => range.from))],
+  });
+  await insert(
+    tx,
+    come.map((gap) => ({ seriesId, gap, range: gap.range })),
+  );
 }
 
 /** A part of a gap that no entry covers. */
@@ -185,7 +212,7 @@ async function reuse(tx: Executor, id: number, { gap, range }: Entry): Promise<v
 }
 
 /** One writer of a series' ledger at a time, in one order for all. */
-async function lockSeries(tx: Executor, ids: readonly number[]): Promise<void> {
+export async function lockSeries(tx: Executor, ids: readonly number[]): Promise<void> {
   await tx.run({
     text: "select from series where id = any($1::int[]) order by id for update",
     values: [numberArray(ids)],

@@ -28,6 +28,7 @@ import { type Access, checkServer, type ServerReport } from "./server-check.ts";
 import { readFacts } from "./status-reader.ts";
 
 export type { ColumnField } from "./candle-columns.ts";
+export { Compression, type CompressionFacts } from "./compression.ts";
 export { describeTarget, maskPasswords, parseDatabaseUrl } from "./connection-url.ts";
 export { createDatabase } from "./create-database.ts";
 export { Database, type DatabaseOptions } from "./database.ts";
@@ -40,6 +41,8 @@ export {
 } from "./embedded.ts";
 export { type DatabaseFacts, inspectDatabase } from "./inspect.ts";
 export { migrate, migrateDown, migrationStates } from "./migrate.ts";
+export { type Excess, type Keep, type NotKept, Retention } from "./retention.ts";
+export { type Rollup, Rollups } from "./rollups.ts";
 
 /** How a store is opened. */
 export interface StoreOptions extends DatabaseOptions {
@@ -62,7 +65,7 @@ export interface Store
     StatusStore,
     CandleQueries,
     CandleChanges,
-    Pick<CandleReader, "count" | "scan" | "columns" | "extent">,
+    Pick<CandleReader, "count" | "scan" | "blocks" | "columns" | "extent">,
     Pick<Confirmation, "unconfirmed" | "saveConfirmed">,
     Pick<Coverage, "holes" | "firstStored" | "share"> {
   /** What the check at the start found. */
@@ -124,6 +127,7 @@ function assemble(database: Database, server: ServerReport, pacing: Pacing): Sto
     range: (series, range, limit, at) => reader.range(series, range, limit, at),
     latest: (series, count, before, at) => reader.latest(series, count, before, at),
     scan: (series, range, options) => reader.scan(series, range, options),
+    blocks: (series, range, options) => reader.blocks(series, range, options),
     columns: (series, range, fields, options) => reader.columns(series, range, fields, options),
     extent: (series, range, at) => reader.extent(series, range, at),
     count: (series, range) => reader.count(series, range),

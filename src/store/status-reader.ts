@@ -45,6 +45,7 @@ const SERIES = `
     st.is_catching_up as "isCatchingUp",
     coalesce(g.open_count, 0) as "openGapCount",
     coalesce(g.confirmed_count, 0) as "confirmedGapCount",
+    candle_epoch_ms(g.kept_from) as "keptFrom",
     st.halted_status as "haltedStatus",
     candle_epoch_ms(st.confirmed_to) as "confirmedTo",
     st.problem,
@@ -56,7 +57,8 @@ const SERIES = `
     select
       series_id,
       count(*) filter (where state = 'open') as open_count,
-      count(*) filter (where state = 'confirmed') as confirmed_count
+      count(*) filter (where state = 'confirmed' and reason <> 'not-kept') as confirmed_count,
+      max(range_to) filter (where reason = 'not-kept') as kept_from
     from gaps where state <> 'filled'
     group by series_id
   ) g on g.series_id = st.series_id
@@ -97,6 +99,7 @@ function seriesFactsOf(row: SeriesRow): SeriesFacts {
   if (row.wantedFrom !== null) facts.wantedFrom = row.wantedFrom;
   if (row.next !== null) facts.next = row.next;
   if (row.newestOpenTime !== null) facts.newestOpenTime = row.newestOpenTime;
+  if (row.keptFrom !== null) facts.keptFrom = row.keptFrom;
   if (row.haltedStatus !== null) facts.haltedStatus = row.haltedStatus;
   if (row.confirmedTo !== null) facts.confirmedTo = row.confirmedTo;
   if (row.problem !== null) facts.problem = row.problem;

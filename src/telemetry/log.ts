@@ -28,7 +28,7 @@ export function openLog(options: LogOptions): Logger {
   const redact = redactor(options.secrets);
   const destination: DestinationStream = {
     write(line) {
-      const clean = redact(line);
+      const clean = redactedLine(line, redact);
       keep(options.recent, clean);
       options.write(options.isPlain ? plainLine(clean, options.hasColors) : clean);
     },
@@ -39,19 +39,41 @@ export function openLog(options: LogOptions): Logger {
   );
 }
 
-/** Replaces every secret by `***`, also where JSON or a URL has escaped it. */
+/** A secret may be a word that the frame of a line has, too: only what is said is looked through. */
+function redactedLine(json: string, redact: (text: string) => string): string {
+  const line = JSON.parse(json, (key, value: unknown) =>
+    typeof value === "string" && key !== "time" ? redact(value) : value,
+  ) as unknown;
+  return `${JSON.stringify(line)}\n`;
+}
+
+/** Shorter secrets are found in every other word: of these only the places of a password are looked through. */
+const MIN_ANYWHERE = 4;
+
+/**
+ * Replaces every secret by `***`, also where JSON or a URL has escaped it. One of fewer than four characters is replaced
+ * only where a password stands: `:…@` and `password=…`.
+ */
 export function redactor(secrets: readonly string[]): (text: string) => string {
-  const forms = new Set(
-    secrets
-      .filter((secret) => secret.length > 0)
-      .flatMap((secret) => [
-        secret,
-        encodeURIComponent(secret),
-        JSON.stringify(secret).slice(1, -1),
-      ]),
-  );
-  const longestFirst = [...forms].sort((a, b) => b.length - a.length);
-  return (text) => longestFirst.reduce((clean, secret) => clean.replaceAll(secret, "***"), text);
+  const forms = (secret: string): string[] => [
+    ...new Set([secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)]),
+  ];
+  const given = secrets.filter((secret) => secret !== "");
+  const anywhere = given
+    .filter(({ length }) => length >= MIN_ANYWHERE)
+    .flatMap(forms)
+    .sort((a, b) => b.length - a.length);
+  const inPlace = given
+    .filter(({ length }) => length < MIN_ANYWHERE)
+    .flatMap(forms)
+    .map((secret) => secret.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"))
+    .map(
+      (secret) => new RegExp(`(?<=:)${secret}(?=@)|(?<=password=)${secret}(?![^&\\s"'\\\\])`, "gi"),
+    );
+  return (text) => {
+    const clean = anywhere.reduce((rest, secret) => rest.replaceAll(secret, "***"), text);
+    return inPlace.reduce((rest, pattern) => rest.replace(pattern, "***"), clean);
+  };
 }
 
 interface Line {

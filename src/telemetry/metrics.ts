@@ -72,6 +72,7 @@ const GAP_REASONS = Object.keys({
   rejected: 0,
   shed: 0,
   "unfinished-in-source": 0,
+  "not-kept": 0,
 } satisfies Record<GapReason, 0>);
 const OUTCOMES = ["stored", "revised", "identical", "superseded", "quarantined", "shed"];
 /** Series up to which each has a latency histogram of its own: 25,000 samples, which take a tenth of a second to write. */

@@ -73,7 +73,7 @@ export function recordMirror(
       paced(
         `mirrorRepaired ${event.file}`,
         "warn",
-        `${event.file} of the CSV mirror was changed by others (${event.edit}); it is as the database again${end}.`,
+        `${event.file} of the CSV mirror was not as the database (${event.edit}); now it is${end}.`,
         event,
       );
       return;

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { IngestEvent } from "../core/events.ts";
 import { openLog, redactor } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { RecentLines } from "./recent-lines.ts";
 import { reconnectReason } from "./reconnect-reason.ts";
 import { createRecorder } from "./record.ts";
 
@@ -182,6 +183,42 @@ test("a secret never reaches the log, in whatever form it is written", () => {
     assert.doesNotMatch(state.lines.join(""), /S3CR3T/);
   }
   assert.equal(redactor([])("text"), "text");
+});
+
+test("a secret that is also a word of the line's frame leaves the frame whole", () => {
+  for (const secret of ["level", "time", "msg", "info", "2026", "40", '":"', "\\n"]) {
+    for (const isPlain of [true, false]) {
+      const recent = new RecentLines();
+      const lines: string[] = [];
+      const write = (line: string): number => lines.push(line);
+      const secrets = [secret];
+      const log = openLog({ level: "info", isPlain, hasColors: false, secrets, write, recent });
+      log.warn({ reason: `because of ${secret}` }, `it says ${secret} here`);
+      const [line = ""] = lines;
+      const [kept] = recent.after(0);
+      assert.ok(Math.abs(Date.now() - (kept?.time ?? 0)) < 60_000, line);
+      assert.equal(kept?.level, "warn");
+      if (isPlain) assert.match(line, /^\d\d:\d\d:\d\d warn {2}it says /);
+      else assert.equal((JSON.parse(line) as { level: number }).level, 40);
+      if (secret.length >= 4) assert.doesNotMatch(line, new RegExp(`(?:says|of) ${secret}`));
+    }
+  }
+});
+
+test("a password of one to three characters is hidden where a password stands, and eats no text", () => {
+  const hide = redactor(["a", "1?x"]);
+  const text = "a day at 12:1 of a@b, candles 1?x";
+  assert.equal(hide(text), text);
+  assert.equal(
+    hide("postgresql://u:a@h/a and ://u:1%3Fx@h"),
+    "postgresql://u:***@h/a and ://u:***@h",
+  );
+  assert.equal(
+    hide(`?password=a&x=a password=1?x "password=a" PASSWORD=a`),
+    `?password=***&x=a password=*** "password=***" PASSWORD=***`,
+  );
+  assert.equal(hide("password=abc"), "password=abc");
+  assert.equal(redactor(["abcd"])("xabcdx"), "x***x");
 });
 
 test("connections are counted up and down", async () => {

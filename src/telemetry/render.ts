@@ -34,5 +34,10 @@ async function render(metrics: Metrics, mode: string, stored?: StoredState): Pro
     parts.push(await registry.getSingleMetricAsString(name));
     await nextTurn();
   }
+  // They are set anew for the next page; until then they would only lie in memory, a kilobyte a series.
+  const { status, state } = metrics;
+  for (const gauge of [status, state.status, state.lag, state.gapsOpen, state.gapsConfirmed]) {
+    gauge.reset();
+  }
   return { contentType: registry.contentType, body: `${parts.join("\n\n")}\n` };
 }

@@ -87,6 +87,9 @@ test("whoever asks while a page is made gets the same one, whole", async () => {
   assert.equal(first, second);
   const active = first.body.match(/^ingestion_status\{.*\} 1$/gm) ?? [];
   assert.equal(active.length, 1_200);
+  // What belongs to a page goes with it.
+  assert.doesNotMatch(await metrics.registry.metrics(), /^ingestion_status\{/m);
+  await setStateGauges(metrics, "websocket", state);
   const whole = await metrics.registry.metrics();
   const samples = (text: string): string[] =>
     text.split("\n").filter((line) => /^(?:ingestion|exchange)/.test(line));

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { Scene } from "./scene.ts";
+import { DATABASE_NAME, Scene } from "./scene.ts";
 
 /** A place at which the program is killed. */
 export interface CrashPoint {
@@ -9,6 +9,8 @@ export interface CrashPoint {
   readonly isProvoked?: boolean;
   /** Reached only once, or seldom, in a run. */
   readonly isOnce?: boolean;
+  /** Makes it due, whatever the runs before it have done: a statement for the database. */
+  readonly prepare?: string;
 }
 
 const both = (name: string, more: Omit<CrashPoint, "name"> = {}): CrashPoint[] => [
@@ -26,7 +28,11 @@ export const CRASH_POINTS: readonly CrashPoint[] = [
   ...both("sql commit"),
   ...both("write"),
   ...both("report"),
-  ...both("confirm-save", { isOnce: true }),
+  // Due after 500 candles, and an earlier run that lived long enough may just have done it.
+  ...both("confirm-save", {
+    isOnce: true,
+    prepare: "update ingestion_status set confirmed_to = confirmed_to - interval '1 hour'",
+  }),
   ...both("gap-open", { isProvoked: true, isOnce: true }),
   ...both("gap-replace", { isProvoked: true, isOnce: true }),
   ...both("ban-save", { isProvoked: true, isOnce: true }),
@@ -57,7 +63,7 @@ export async function crashes(
     await scene.program.says(/Ingesting/);
     await scene.healed(60_000);
     await scene.end("SIGKILL");
-    for (const { name, isProvoked, isOnce } of points) {
+    for (const { name, isProvoked, isOnce, prepare } of points) {
       for (const hit of isOnce === true ? hits.slice(0, 1) : hits) {
         // Each time a little more history is wanted: a gap to be filled.
         historyDays += 0.002;
@@ -66,6 +72,7 @@ export async function crashes(
           CRASH_HIT: String(hit),
           BACKFILL_DAYS: historyDays.toFixed(3),
         };
+        if (prepare !== undefined) await scene.admin(prepare, DATABASE_NAME);
         scene.start(env, hook);
         const calm = isProvoked === true ? provoke(scene) : undefined;
         const ended = await within(REACHED_WITHIN_MS, scene.program.ended());

@@ -24,7 +24,8 @@ import { binanceSeries, type Comparison, compareWithMarket } from "../support/li
 import { Program } from "../support/program.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
 
-const NAME = "black_trade";
+/** The database of every scene. */
+export const DATABASE_NAME = "black_trade";
 const SYMBOLS = ["BTCUSDT", "ETHUSDT", "NXSBTC"];
 const PORT = 5432;
 /** What status may still promise about a candle that is so old, ms (R4). */
@@ -77,8 +78,8 @@ export class Scene {
     const folder = dataDir ?? (await mkdtemp(join(tmpdir(), "bt-chaos-")));
     await chmod(folder, 0o755);
     const embedded = await startEmbedded({ dataDir: folder });
-    await createDatabase({ url: embedded.urlOf(NAME) });
-    const socket = partsOf(embedded.urlOf(NAME)).searchParams.get("host") ?? "";
+    await createDatabase({ url: embedded.urlOf(DATABASE_NAME) });
+    const socket = partsOf(embedded.urlOf(DATABASE_NAME)).searchParams.get("host") ?? "";
     return new Scene(
       {
         simulator,
@@ -94,10 +95,10 @@ export class Scene {
 
   /** Starts the program, through the proxies. */
   start(env: Readonly<Record<string, string>> = {}, nodeOptions = ""): void {
-    const url = partsOf(this.embedded.urlOf(NAME));
+    const url = partsOf(this.embedded.urlOf(DATABASE_NAME));
     url.search = "";
     this.program = new Program(["ingest"], {
-      DATABASE_URL: `postgresql://${url.username}:${url.password}@127.0.0.1:${this.database.port}/${NAME}`,
+      DATABASE_URL: `postgresql://${url.username}:${url.password}@127.0.0.1:${this.database.port}/${DATABASE_NAME}`,
       DATA_DIR: join(this.dataDir, "program"),
       TRADING_PAIRS: SYMBOLS.join(","),
       TIMEFRAMES: "1s",
@@ -199,7 +200,7 @@ export class Scene {
 
   /** A store beside the proxy; the schema is the program's to make. */
   async reader(): Promise<Store> {
-    this.#reader ??= await openStore({ url: this.embedded.urlOf(NAME), access: "read" });
+    this.#reader ??= await openStore({ url: this.embedded.urlOf(DATABASE_NAME), access: "read" });
     return this.#reader;
   }
 

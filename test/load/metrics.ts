@@ -14,6 +14,8 @@ export interface Reading {
   readonly handles: number;
   /** Of the whole life of the process so far; p99 of the last interval is not told. */
   readonly loopMaxMs: number;
+  /** Since the reading before. */
+  readonly loopP99Ms: number;
   readonly storedCount: number;
   readonly receivedCount: number;
   readonly shedCount: number;
@@ -40,6 +42,7 @@ export async function read(url: string): Promise<Reading> {
     openFiles: sum("process_open_fds"),
     handles: sum("nodejs_active_handles_total"),
     loopMaxMs: sum("nodejs_eventloop_lag_max_seconds") * 1_000,
+    loopP99Ms: sum("nodejs_eventloop_lag_p99_seconds") * 1_000,
     storedCount: sum("ingestion_candles_processed_total"),
     receivedCount: sum("ingestion_stream_candles_total"),
     shedCount: sum("ingestion_candle_outcomes_total", 'outcome="shed"'),

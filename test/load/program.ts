@@ -123,6 +123,12 @@ export class LoadedProgram {
     await fetch(`${this.exchangeUrl}/sim/faults`, { method: "POST", headers, body });
   }
 
+  /** What the exchange's clock says, epoch ms. */
+  async exchangeTime(): Promise<number> {
+    const answer = await fetch(`${this.exchangeUrl}/api/v3/time`);
+    return ((await answer.json()) as { serverTime: number }).serverTime;
+  }
+
   /** What the exchange counted. */
   async journal(): Promise<{
     violations: Record<string, number>;

@@ -156,6 +156,12 @@ async function migratedTemplate(server: TestServer, admin: Database): Promise<st
       });
       const database = new Database({ url: server.urlOf(name), poolSize: 1 });
       await migrate(database).finally(() => database.close());
+      // TimescaleDB's own workers look into every database that lets them, and one that is in use cannot be cloned.
+      await other.run({ text: `alter database ${name} allow_connections false` });
+      await other.run({
+        text: "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1",
+        values: [name],
+      });
       await other.run({ text: `comment on database ${name} is 'whole'` });
     });
   }, 60_000);

@@ -35,6 +35,8 @@ export async function scriptedHttp(
 ): Promise<ScriptedHttp> {
   const seen: SeenRequest[] = [];
   const server = createServer((incoming, response) => {
+    // It would be this machine's clock's; the time of a script is another.
+    response.sendDate = false;
     const url = new URL(incoming.url ?? "/", "http://loopback");
     const request = { path: url.pathname, query: url.searchParams, headers: incoming.headers };
     seen.push(request);

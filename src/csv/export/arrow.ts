@@ -14,7 +14,7 @@ import {
   Struct,
   TimestampMillisecond,
 } from "apache-arrow";
-import type { Candle } from "../../core/candle.ts";
+import type { CandleBlock } from "../../core/candle-block.ts";
 import type { Layout } from "./fields.ts";
 import {
   type ColumnBytes,
@@ -29,7 +29,7 @@ import {
  * 100,000 candles, no nulls. Times are `timestamp[ms, UTC]`, decimals are `decimal128`.
  */
 export async function* encodeArrow(
-  pages: AsyncIterable<readonly Candle[]>,
+  blocks: AsyncIterable<CandleBlock>,
   options: Pick<ColumnsPlan, "areFloats" | "digits">,
   labels: Readonly<Record<string, string>>,
   isStream: boolean,
@@ -42,7 +42,7 @@ export async function* encodeArrow(
   const out = writer[Symbol.asyncIterator]();
   writer.reset(undefined, schema);
   let next = out.next();
-  for await (const group of rowGroups(pages, plan)) {
+  for await (const group of rowGroups(blocks, plan)) {
     writer.write(batchOf(schema, group));
     for (;;) {
       const chunk = await Promise.race([next, laterThanReady()]);

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { parquetMetadata, parquetReadObjects, toJson } from "hyparquet";
 import { type Candle, DECIMAL_FIELDS } from "../../core/candle.ts";
 import { compareDecimals, isDecimal } from "../../core/decimal.ts";
-import { parseOwnRow } from "../own-layout.ts";
+import { formatOwnRow, OWN_LAYOUT_HEADER, parseOwnRow } from "../own-layout.ts";
 import { type EncodeOptions, type ExportFormat, encodeCandles } from "./encode.ts";
 
 const MINUTE_MS = 60_000;
@@ -46,9 +46,11 @@ async function encode(
   format: ExportFormat,
   rows: readonly Candle[],
   options?: EncodeOptions,
+  pageSize?: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of encodeCandles(format, paged(rows), options)) chunks.push(chunk);
+  for await (const chunk of encodeCandles(format, paged(rows, pageSize), options))
+    chunks.push(chunk);
   return Uint8Array.from(Buffer.concat(chunks));
 }
 
@@ -221,6 +223,45 @@ describe("exported candles, read by readers of other makers", () => {
     );
   });
 
+  test("CSV has the rows of the own layout, whenever a candle opens", async () => {
+    const time = fc.oneof(
+      fc.integer({ min: -2e12, max: 9e12 }),
+      fc.integer({ min: 0, max: 5_000 }).map((minutes) => T0 + minutes * MINUTE_MS),
+    );
+    await fc.assert(
+      fc.asyncProperty(candles(20, 18), fc.array(time), async (rows, times) => {
+        const moved = rows.map((row, at) => ({
+          ...row,
+          ...{ openTime: times[at] ?? row.openTime, closeTime: times[at + 1] ?? row.closeTime },
+        }));
+        assert.deepEqual(
+          Buffer.from(await encode("csv", moved)).toString(),
+          [OWN_LAYOUT_HEADER, ...moved.map(formatOwnRow), ""].join("\n"),
+        );
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test("text of any length goes through in chunks of bounded size", async () => {
+    const volume = (at: number): string =>
+      at % 1_000 === 0 ? `${at}.${"7".repeat(400_000)}` : "1";
+    const rows = Array.from({ length: 3_001 }, (_, at): Candle => {
+      const values = Object.fromEntries(DECIMAL_FIELDS.map((field) => [field, `${at}.50`]));
+      return {
+        openTime: T0 + at,
+        closeTime: T0,
+        tradeCount: at,
+        ...values,
+        volume: volume(at),
+      } as Candle;
+    });
+    const lines = Buffer.from(await encode("csv", rows, {}, 100))
+      .toString()
+      .split("\n");
+    assert.deepEqual(lines, [OWN_LAYOUT_HEADER, ...rows.map(formatOwnRow), ""]);
+  });
+
   test("many rows make several groups, each with the times that it holds", async () => {
     const rows = Array.from({ length: 250_001 }, (_, index): Candle => {
       const openTime = T0 + index * MINUTE_MS;
@@ -232,7 +273,7 @@ describe("exported candles, read by readers of other makers", () => {
       };
     });
     const options = { series: SERIES, digits: digitsOf(6, 2) };
-    const bytes = await encode("parquet", rows, options);
+    const bytes = await encode("parquet", rows, options, 10_001);
     const metadata = parquetMetadata(bytes.buffer);
     assert.equal(metadata.row_groups.length, 3);
     assert.deepEqual(
@@ -246,9 +287,9 @@ describe("exported candles, read by readers of other makers", () => {
     for (const at of [0, 99_999, 100_000, 250_000]) {
       assertSame(await readParquet(bytes, at), [rows[at] as Candle]);
     }
-    const stream = await encode("arrow-stream", rows, options);
+    const stream = await encode("arrow-stream", rows, options, 10_001);
     assert.equal([...RecordBatchReader.from(stream)].length, 3);
-    const { rows: read, table } = readArrow(await encode("arrow", rows, options), 1_000);
+    const { rows: read, table } = readArrow(await encode("arrow", rows, options, 10_001), 1_000);
     assertSame(
       read,
       rows.filter((_, at) => at % 1_000 === 0),

@@ -1,4 +1,5 @@
 import type { Candle } from "../../core/candle.ts";
+import { blockOf, type CandleBlock } from "../../core/candle-block.ts";
 import type { CandleExtent } from "../../core/ports.ts";
 import type { Series } from "../../core/series.ts";
 import { encodeCsv, encodeJson, encodeNdjson } from "./text.ts";
@@ -33,37 +34,56 @@ export interface EncodeOptions {
   readonly areFloats?: boolean;
 }
 
-/**
- * Encodes candles of one series as they come, in bounded memory: a page and, for Parquet and Arrow, 100,000 rows.
- * @param pages ascending by open time
- * @returns chunks of the file; without candles a file with no rows
- * @throws {BlackTradeError} E_USAGE for a decimal with more digits than `digits` says
- */
+/** {@link encodeBlocks} of candles that are there one by one. @param pages ascending by open time */
 export function encodeCandles(
   format: ExportFormat,
   pages: AsyncIterable<readonly Candle[]>,
+  options?: EncodeOptions,
+): AsyncIterable<Uint8Array> {
+  return encodeBlocks(format, blocksOf(pages), options);
+}
+
+async function* blocksOf(pages: AsyncIterable<readonly Candle[]>): AsyncGenerator<CandleBlock> {
+  for await (const page of pages) yield blockOf(page);
+}
+
+/**
+ * Encodes candles of one series as they come, in bounded memory: a block and, for Parquet and Arrow, 100,000 rows.
+ * @param blocks ascending by open time
+ * @returns chunks of the file; without candles a file with no rows
+ * @throws {BlackTradeError} E_USAGE for a decimal with more digits than `digits` says
+ */
+export function encodeBlocks(
+  format: ExportFormat,
+  blocks: AsyncIterable<CandleBlock>,
   { series, digits = {}, areFloats = false }: EncodeOptions = {},
 ): AsyncIterable<Uint8Array> {
   const labels = series === undefined ? {} : { ...series };
   switch (format) {
     case "csv":
-      return encodeCsv(pages);
+      return encodeCsv(blocks);
     case "json":
-      return encodeJson(pages, areFloats);
+      return encodeJson(blocks, areFloats);
     case "ndjson":
-      return encodeNdjson(pages, areFloats);
+      return encodeNdjson(blocks, areFloats);
     case "parquet":
       return encodeLazily(async () => {
         const { encodeParquet } = await import("./parquet.ts");
-        return encodeParquet(pages, { areFloats, digits }, labels);
+        return encodeParquet(blocks, { areFloats, digits }, labels);
       });
     case "arrow":
     case "arrow-stream":
       return encodeLazily(async () => {
         const { encodeArrow } = await import("./arrow.ts");
-        return encodeArrow(pages, { areFloats, digits }, labels, format === "arrow-stream");
+        return encodeArrow(blocks, { areFloats, digits }, labels, format === "arrow-stream");
       });
   }
+}
+
+/** Loads what a format needs, for who waits for something else meanwhile. */
+export async function prepareEncoder(format: ExportFormat): Promise<void> {
+  if (format === "parquet") await import("./parquet.ts");
+  if (format === "arrow" || format === "arrow-stream") await import("./arrow.ts");
 }
 
 /** The libraries of binary formats take their time to load: only who writes one waits for it. */

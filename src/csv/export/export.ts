@@ -1,17 +1,16 @@
-import type { Candle } from "../../core/candle.ts";
-import type { VersionedCandle } from "../../core/finality.ts";
+import type { CandleBlock } from "../../core/candle-block.ts";
 import type { CandleExtent } from "../../core/ports.ts";
 import type { TimeRange } from "../../core/range.ts";
 import type { Series } from "../../core/series.ts";
-import { type ExportFormat, encodeCandles } from "./encode.ts";
+import { type ExportFormat, encodeBlocks, prepareEncoder } from "./encode.ts";
 
 /** Where exported candles come from. */
 export interface ExportSource {
-  scan(
+  blocks(
     series: Series,
     range: TimeRange,
     options: { readonly at?: number | undefined },
-  ): AsyncIterable<readonly VersionedCandle[]>;
+  ): AsyncIterable<CandleBlock>;
   extent(series: Series, range: TimeRange, at?: number): Promise<CandleExtent>;
 }
 
@@ -27,7 +26,7 @@ export interface ExportRequest {
   readonly at?: number | undefined;
   /** Aborting it ends the export with its reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Told of the candles of each page. */
+  /** Told of the candles of each block. */
   readonly onCandles?: (count: number) => void;
 }
 
@@ -41,17 +40,22 @@ export async function* exportSeries(
 ): AsyncGenerator<Uint8Array> {
   const { series, range, format, at, areFloats = false } = request;
   const isCounted = !areFloats && ["parquet", "arrow", "arrow-stream"].includes(format);
-  const digits = isCounted ? (await source.extent(series, range, at)).digits : {};
-  yield* encodeCandles(format, candlesOf(source, request), { series, digits, areFloats });
+  const [extent] = await Promise.all([
+    isCounted ? source.extent(series, range, at) : undefined,
+    prepareEncoder(format),
+  ]);
+  const digits = extent?.digits ?? {};
+  yield* encodeBlocks(format, readBlocks(source, request), { series, digits, areFloats });
 }
 
-async function* candlesOf(
+async function* readBlocks(
   source: ExportSource,
   { series, range, at, signal, onCandles }: ExportRequest,
-): AsyncGenerator<readonly Candle[]> {
-  for await (const page of source.scan(series, range, { at })) {
+): AsyncGenerator<CandleBlock> {
+  for await (const block of source.blocks(series, range, { at })) {
     signal?.throwIfAborted();
-    yield page.map(({ candle }) => candle);
-    onCandles?.(page.length);
+    const { rowCount } = block;
+    yield block;
+    onCandles?.(rowCount);
   }
 }

@@ -1,4 +1,4 @@
-import type { Candle, DECIMAL_FIELDS } from "../../core/candle.ts";
+import type { DECIMAL_FIELDS } from "../../core/candle.ts";
 import type { DecimalDigits } from "../../core/ports.ts";
 
 /** One of the decimal fields of a candle. */
@@ -71,9 +71,4 @@ export function layoutOf(
 export function byteCountOf(layout: Layout): number {
   if (layout.kind === "decimal") return layout.byteCount;
   return layout.kind === "int32" ? 4 : 8;
-}
-
-/** The value of a column as the candle has it. */
-export function fieldOf(column: ExportColumn, candle: Candle): number | string {
-  return candle[column.field];
 }

@@ -40,7 +40,9 @@ export async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>
   const temporary = `${path}.${process.pid}.tmp`;
   let size = 0;
   try {
-    const file = await open(temporary, "w");
+    // A link of that name, whoever put it there, is not written through.
+    await rm(temporary, { force: true });
+    const file = await open(temporary, "wx");
     try {
       for await (const chunk of chunks) {
         await file.writeFile(chunk);

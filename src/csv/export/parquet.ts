@@ -1,7 +1,7 @@
 import { promisify } from "node:util";
 import { constants, zstdCompress } from "node:zlib";
 import { ByteWriter, ParquetWriter } from "hyparquet-writer";
-import type { Candle } from "../../core/candle.ts";
+import type { CandleBlock } from "../../core/candle-block.ts";
 import { pageHeader } from "./parquet-page.ts";
 import {
   type ColumnBytes,
@@ -25,7 +25,7 @@ type ColumnChunk = RowGroup["columns"][number];
  * footer is the library's.
  */
 export async function* encodeParquet(
-  pages: AsyncIterable<readonly Candle[]>,
+  blocks: AsyncIterable<CandleBlock>,
   options: Pick<ColumnsPlan, "areFloats" | "digits">,
   labels: Readonly<Record<string, string>>,
 ): AsyncGenerator<Uint8Array> {
@@ -40,7 +40,7 @@ export async function* encodeParquet(
   });
   yield head.getBytes().slice();
   let offset = head.offset;
-  for await (const group of rowGroups(pages, plan)) {
+  for await (const group of rowGroups(blocks, plan)) {
     const chunks = await Promise.all(group.columns.map((column) => chunkOf(column, group)));
     file.row_groups.push({
       columns: chunks.map(({ parts, ...chunk }, index) => {

@@ -1,4 +1,4 @@
-import type { Candle } from "../../core/candle.ts";
+import type { CandleBlock } from "../../core/candle-block.ts";
 import type { DecimalDigits } from "../../core/ports.ts";
 import { ColumnBuffer } from "./column-buffer.ts";
 import {
@@ -44,9 +44,9 @@ export function planColumns(plan: ColumnsPlan): { column: ExportColumn; layout: 
   }));
 }
 
-/** Pages of candles as groups of columns; holds one group and one page. */
+/** Blocks of candles as groups of columns; holds one group. */
 export async function* rowGroups(
-  pages: AsyncIterable<readonly Candle[]>,
+  blocks: AsyncIterable<CandleBlock>,
   plan: ColumnsPlan,
 ): AsyncGenerator<RowGroupBytes> {
   const buffers = planColumns(plan).map(
@@ -64,17 +64,19 @@ export async function* rowGroups(
       bytes: buffer.take(rowCount),
     })),
   });
-  for await (const page of pages) {
-    const needed = Math.min(GROUP_ROWS, rowCount + page.length);
-    if (needed > capacity) {
-      capacity = Math.min(GROUP_ROWS, Math.max(needed, capacity * 2));
-      for (const buffer of buffers) buffer.reserve(capacity);
-    }
-    for (const candle of page) {
-      for (const buffer of buffers) buffer.put(rowCount, candle);
-      if (rowCount === 0) firstTime = candle.openTime;
-      lastTime = candle.openTime;
-      rowCount += 1;
+  for await (const block of blocks) {
+    for (let from = 0; from < block.rowCount; ) {
+      const to = Math.min(block.rowCount, from + GROUP_ROWS - rowCount);
+      const needed = rowCount + to - from;
+      if (needed > capacity) {
+        capacity = Math.min(GROUP_ROWS, Math.max(needed, capacity * 2));
+        for (const buffer of buffers) buffer.reserve(capacity);
+      }
+      for (const buffer of buffers) buffer.put(rowCount, block, from, to);
+      if (rowCount === 0) firstTime = block.openTime[from] as number;
+      lastTime = block.openTime[to - 1] as number;
+      rowCount = needed;
+      from = to;
       if (rowCount < GROUP_ROWS) continue;
       yield take();
       rowCount = 0;

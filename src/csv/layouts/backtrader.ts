@@ -1,5 +1,6 @@
 import type { Layout, LayoutMatch, Sample } from "../layout.ts";
 import { symbolOf, timeframeOf } from "../names.ts";
+import { plainDecimal } from "../numbers.ts";
 
 /**
  * backtrader's GenericCSV without a header, as its feeds write it: `datetime, open, high, low, close, volume`, then what
@@ -18,7 +19,7 @@ export const backtrader: Layout = {
         ([time = "", ...rest]) =>
           /^\d{4}-\d{2}-\d{2}/.test(time) &&
           rest.length >= 5 &&
-          rest.slice(0, 5).every((cell) => /^\d+(?:\.\d+)?$/.test(cell)),
+          rest.slice(0, 5).every((cell) => plainDecimal(cell, false) !== undefined),
       );
     if (!isBare) return undefined;
     const hasMore = rows.every((cells) => cells.length === 10 && cells[9]?.includes("/") === true);

@@ -119,7 +119,7 @@ export class Requests {
     sentMonotonicMs: number,
   ): void {
     const { budget, record } = this.#options;
-    if (HOLD_STATUSES.has(status)) this.#seedTime(headers.get("date"), receivedMonotonicMs);
+    if (HOLD_STATUSES.has(status)) this.#takeStamp(headers.get("date"), receivedMonotonicMs);
     const now = this.now();
     budget.settle(weight, now, readWeight(headers));
     const untilTime = holdOfHead(status, headers.get("retry-after"), now);
@@ -135,10 +135,9 @@ export class Requests {
   }
 
   /** A ban names its end by the exchange's clock, which must not be asked now: the answer's own stamp has to do. */
-  #seedTime(date: string | null, receivedMonotonicMs: number): void {
+  #takeStamp(date: string | null, receivedMonotonicMs: number): void {
     const time = date === null ? Number.NaN : Date.parse(date);
-    const { exchangeTime } = this.#options;
-    if (!Number.isNaN(time) && !exchangeTime.isKnown) exchangeTime.seed(time, receivedMonotonicMs);
+    if (!Number.isNaN(time)) this.#options.exchangeTime.observeStamp(time, receivedMonotonicMs);
   }
 
   async #obey({ code, reason, untilTime }: Hold, httpStatus: number): Promise<SourceHoldError> {

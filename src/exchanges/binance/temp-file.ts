@@ -24,7 +24,7 @@ export class TempFile {
   static async create(folder: string): Promise<TempFile> {
     const path = join(folder, `black-trade-${randomUUID()}.part`);
     try {
-      await mkdir(folder, { recursive: true });
+      await mkdir(folder, { recursive: true, mode: 0o700 });
       const file = await open(path, "wx+", 0o600);
       return new TempFile(file, path, !(await isUnlinked(path)));
     } catch (error) {

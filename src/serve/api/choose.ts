@@ -1,6 +1,7 @@
 import { nearest } from "../../core/nearest.ts";
 import type { TimeRange } from "../../core/range.ts";
 import type { Series } from "../../core/series.ts";
+import { EXCHANGE } from "../binance-compatible/collected.ts";
 import type { ServeParts } from "../parts.ts";
 import { HttpProblem } from "../problem.ts";
 
@@ -19,8 +20,9 @@ export interface SeriesChoice {
 }
 
 /**
- * The series that a request names.
- * @throws {HttpProblem} 404 with what there is; 400 when several exchanges have it
+ * The series that a request names; of Binance where it names no exchange and several have it, so that importing a file of
+ * another one changes no answer.
+ * @throws {HttpProblem} 404 with what there is; 400 when several exchanges have it and Binance is none of them
  */
 export async function seriesOf(parts: ServeParts, names: SeriesNames): Promise<Series> {
   const all = await parts.queries.series();
@@ -32,6 +34,8 @@ export async function seriesOf(parts: ServeParts, names: SeriesNames): Promise<S
   );
   const [one] = found;
   if (one !== undefined && found.length === 1) return one;
+  const usual = found.find(({ exchange }) => exchange === EXCHANGE);
+  if (usual !== undefined) return usual;
   if (one !== undefined) {
     throw new HttpProblem("E_HTTP_REQUEST", "several exchanges have this series", {
       remedy: `Say which: exchange=${found.map(({ exchange }) => exchange).join(" or exchange=")}.`,

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isCalendarDay } from "../../core/calendar.ts";
 import { AUTHORITY, type Source } from "../../core/finality.ts";
 import type { Series } from "../../core/series.ts";
 import { TIMEFRAMES } from "../../core/timeframe.ts";
@@ -8,18 +9,12 @@ const MAX_TIME = 253_402_300_799_999;
 const DAY = /^\d{4}-\d\d-\d\d$/;
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?(?:Z|[+-]\d\d:\d\d)$/;
 
-/** False for a day that the calendar has not; `Date.parse` takes 30 February for 2 March. */
-function isDay(day: string): boolean {
-  const time = Date.parse(day);
-  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(day);
-}
-
 /** An instant as clients write it. */
 export const timeParam = z
   .string()
   .max(40)
   .transform((text, context) => {
-    const isIso = (DAY.test(text) || INSTANT.test(text)) && isDay(text.slice(0, 10));
+    const isIso = (DAY.test(text) || INSTANT.test(text)) && isCalendarDay(text.slice(0, 10));
     const time = /^\d{1,15}$/.test(text) ? Number(text) : isIso ? Date.parse(text) : Number.NaN;
     if (time >= 0 && time <= MAX_TIME) return time;
     context.addIssue({
@@ -65,7 +60,7 @@ const exchangeParam = z
   .string()
   .max(40)
   .optional()
-  .meta({ description: "Needed only where a symbol is collected from several exchanges." });
+  .meta({ description: "Origin of the candles; binance when it has them." });
 
 const SEVERAL = { description: "Several, separated by commas; all when not given." };
 

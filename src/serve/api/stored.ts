@@ -33,6 +33,7 @@ const REASONS = [
   "rejected",
   "shed",
   "unfinished-in-source",
+  "not-kept",
 ] as const satisfies readonly Gap["reason"][];
 const reason = z.enum(REASONS);
 const state = z.enum(["open", "confirmed"]);
@@ -141,7 +142,7 @@ export const coverageRoute: ApiRoute = route({
                     .enum(["complete", "confirmed", "outage", "absent", "gap", "future"])
                     .meta({
                       description:
-                        "`confirmed` = complete, and an archive or settled REST vouches for all of it; `complete` = every candle that is due is stored; `outage` = what is missing the exchange had none of; `absent` = before listing or after delisting; `gap` = something is to be fetched, or missing without a reason; `future` = nothing is due yet.",
+                        "`confirmed` = complete, and an archive or settled REST vouches for all of it; `complete` = every candle that is due is stored; `outage` = what is missing the exchange had none of; `absent` = before listing, after delisting, or older than what is kept; `gap` = something is to be fetched, or missing without a reason; `future` = nothing is due yet.",
                     }),
                   expectedCount: countSchema.meta({
                     description:
@@ -366,11 +367,12 @@ function stateOf(day: CoverageDay, now: number): string {
   const explained = absentCount(day, "confirmed");
   if (due === 0 && day.storedCount === 0) return "future";
   const unlisted = day.absent
-    .filter((one) => one.state === "confirmed" && /listing$/.test(one.reason))
+    .filter((one) => one.state === "confirmed" && /listing$|^not-kept$/.test(one.reason))
     .reduce((sum, { count }) => sum + count, 0);
   if (absentCount(day, "open") > 0 || day.storedCount + explained < due) return "gap";
   if (explained > unlisted) return "outage";
-  if (explained > 0 && day.storedCount === 0) return "absent";
+  const isRemoved = day.absent.some(({ reason: word }) => word === "not-kept");
+  if (explained > 0 && (day.storedCount === 0 || isRemoved)) return "absent";
   return day.confirmedCount === day.storedCount ? "confirmed" : "complete";
 }
 

@@ -21,7 +21,7 @@ const SAID = {
   complete: "complete",
   confirmed: "complete and confirmed",
   outage: "complete, but for what the exchange never had",
-  absent: "not listed",
+  absent: "not listed, or no longer kept",
   gap: "candles are missing",
   future: "nothing is due yet",
 };

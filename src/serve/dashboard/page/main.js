@@ -20,6 +20,8 @@ const LOG_MS = 2_000;
 const COVERAGE_MS = 60_000;
 const THEME_KEY = "black-trade theme";
 
+/** What is shown; files of other exchanges can be stored beside it, also of the same symbol and timeframe. */
+const exchange = "binance";
 const connection = new Connection();
 const tiles = new Tiles(byId("tiles", HTMLElement));
 const table = new SeriesTable(byId("series", HTMLElement));
@@ -27,9 +29,12 @@ const events = new EventList(byId("events", HTMLElement));
 const heatMap = new HeatMap(byId("coverage", HTMLElement));
 const chart = new CandleChart(byId("chart", HTMLElement), {
   candles: async ({ symbol, timeframe }, query) =>
-    (await connection.get("/api/v1/candles", { symbol, timeframe, ...query })).candles,
+    (await connection.get("/api/v1/candles", { ...{ exchange, symbol, timeframe }, ...query }))
+      .candles,
   gaps: async ({ symbol, timeframe }) =>
-    (await connection.get("/api/v1/gaps", { symbols: symbol, timeframes: timeframe })).gaps.map(
+    (
+      await connection.get("/api/v1/gaps", { exchange, symbols: symbol, timeframes: timeframe })
+    ).gaps.map(
       (
         /** @type {{ range: { from: number, to: number }, state: "open" | "confirmed" }} */ gap,
       ) => ({
@@ -38,9 +43,9 @@ const chart = new CandleChart(byId("chart", HTMLElement), {
       }),
     ),
   revisions: async ({ symbol, timeframe }, range) =>
-    (await connection.get("/api/v1/revisions", { symbol, timeframe, ...range })).revisions.map(
-      (/** @type {{ replaced: Candle }} */ { replaced }) => replaced.openTime,
-    ),
+    (
+      await connection.get("/api/v1/revisions", { ...{ exchange, symbol, timeframe }, ...range })
+    ).revisions.map((/** @type {{ replaced: Candle }} */ { replaced }) => replaced.openTime),
 });
 
 /** @type {readonly SeriesState[]} */
@@ -76,7 +81,8 @@ function sayLink(place, state) {
   else if (state.kind === "connecting") place.textContent = "connecting …";
   else if (state.kind === "locked") place.textContent = "locked: the token is needed";
   else {
-    place.textContent = `disconnected since ${utc(state.since)} UTC: ${state.reason}; what is shown is of then`;
+    const shown = known.length === 0 ? "it is tried again" : "what is shown is of then";
+    place.textContent = `disconnected since ${utc(state.since)} UTC: ${state.reason}; ${shown}`;
   }
 }
 
@@ -152,16 +158,23 @@ function loadCoverageSoon() {
   }, 5_000);
 }
 
+/** @param {{ exchange: string }} series */
+function isShown(series) {
+  return series.exchange === exchange;
+}
+
 async function loadCoverage() {
   const days = Number(byId("days", HTMLSelectElement).value);
   const to = Math.floor(Date.now() / DAY_MS) * DAY_MS + DAY_MS;
   const from = to - days * DAY_MS;
   const { series } = await connection.get("/api/v1/coverage", { from, to: to - 1 });
   heatMap.show(
-    series.map((/** @type {{ series: Series, days: import("./heat-map.js").Day[] }} */ row) => ({
-      ...row.series,
-      days: row.days,
-    })),
+    series
+      .filter((/** @type {{ series: { exchange: string } }} */ row) => isShown(row.series))
+      .map((/** @type {{ series: Series, days: import("./heat-map.js").Day[] }} */ row) => ({
+        ...row.series,
+        days: row.days,
+      })),
     { from, to },
   );
 }
@@ -332,6 +345,7 @@ function drawRows() {
 /** @param {import("./connection.js").ServerEvent} event */
 function onEvent({ event, data }) {
   if (event === "ready") showRole(data.isIngesting);
+  else if (data.series?.exchange !== undefined && !isShown(data.series)) return;
   else if (event === "closed") {
     chart.stored(data.series, data.candle, data.outcome === "revised");
     if (data.outcome === "revised") {

@@ -48,15 +48,18 @@ export class SeriesTable {
         `${series.symbol} ${series.timeframe} ${series.status} ${sourceOf(series)}`.toLowerCase();
       return words.every((word) => text.includes(word));
     });
-    this.#place.replaceChildren(...shown.map((series) => this.#row(series)));
+    this.#place.replaceChildren(...shown.flatMap((series) => this.#rows(series)));
     if (focused === null || focused === undefined) return;
     for (const button of this.#place.querySelectorAll("button")) {
       if (button.getAttribute("data-series") === focused) button.focus();
     }
   }
 
-  /** @param {SeriesState} series */
-  #row(series) {
+  /**
+   * A row, and below it the reason over the whole width: in the column of the state it would be many short lines.
+   * @param {SeriesState} series
+   */
+  #rows(series) {
     const name = `${series.symbol} ${series.timeframe}`;
     const button = element("button", { type: "button", "data-series": name }, name);
     button.addEventListener("click", () => this.onOpen(series));
@@ -66,16 +69,18 @@ export class SeriesTable {
       {},
       element("span", { class: "state", "data-tone": tone }, series.status),
     );
-    if (series.reason !== "") state.append(element("div", { class: "reason" }, series.reason));
-    return element(
+    const row = element(
       "tr",
-      {},
+      series.reason === "" ? {} : { class: "explained" },
       element("th", { scope: "row" }, button),
       state,
       element("td", { class: "number" }, duration(series.lagMs ?? undefined)),
       element("td", { class: "number" }, duration(series.latencyMs ?? undefined)),
       element("td", {}, sourceOf(series)),
     );
+    if (series.reason === "") return [row];
+    const reason = element("td", { colspan: "5", class: "reason" }, series.reason);
+    return [row, element("tr", {}, reason)];
   }
 }
 
