@@ -1,5 +1,3 @@
-import { once } from "node:events";
-import { createWriteStream } from "node:fs";
 import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -8,7 +6,7 @@ import pg from "pg";
 import { createDatabase, Database, migrate, startEmbedded } from "../src/store/index.ts";
 import { type CommandRun, runCommand as run } from "./support/command.ts";
 import { medianOf } from "./support/median.ts";
-import { FROM, madeRow, writeRecordedMinutes } from "./support/recorded-minutes.ts";
+import { writeMadeSeconds, writeRecordedMinutes } from "./support/recorded-minutes.ts";
 import { timed } from "./support/server.ts";
 
 /**
@@ -117,33 +115,6 @@ async function rowWise(url: string, file: string): Promise<number> {
   }
 }
 
-/**
- * One file of so many bytes, written as it is made: 80 columns of indicators beside the six, as chart programs export, so
- * that five gigabytes do not make a table of fifteen.
- */
-async function writeHuge(path: string, bytes: number): Promise<number> {
-  const stream = createWriteStream(path);
-  const more = Array.from({ length: 80 }, (_, index) => `i${index}`);
-  const values80 = more.map((_, index) => `${60_000 + index}.${index}12345678`).join(",");
-  stream.write(`timestamp,open,high,low,close,volume,${more.join(",")}\n`);
-  let written = 0;
-  let row = 0;
-  while (written < bytes) {
-    const lines: string[] = [];
-    // Seconds: minutes of five gigabytes would reach beyond today.
-    for (let index = 0; index < 10_000; index += 1, row += 1) {
-      const [, ...values] = madeRow(row);
-      lines.push(`${FROM + row * 1_000},${values.join(",")},${values80}`);
-    }
-    const text = `${lines.join("\n")}\n`;
-    written += text.length;
-    if (!stream.write(text)) await once(stream, "drain");
-  }
-  stream.end();
-  await once(stream, "finish");
-  return row;
-}
-
 try {
   const { files, rowCount } = await writeRecordedMinutes(join(folder, "csv"));
   const hasPgloader = await run("pgloader", ["--version"]).then(
@@ -203,7 +174,7 @@ try {
   const hugeBytes = Number(options["huge-gb"]) * 2 ** 30;
   if (hugeBytes > 0) {
     const path = join(folder, "HUGEUSDT_1s.csv");
-    const rows = await writeHuge(path, hugeBytes);
+    const rows = await writeMadeSeconds(path, hugeBytes, 80);
     const url = await freshDatabase();
     const huge = await run(process.execPath, [BIN, "import-csv", "--database-url", url, path]);
     report.hugeBytes = (await stat(path)).size;

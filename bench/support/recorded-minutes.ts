@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { createWriteStream } from "node:fs";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { sharedDataFolder } from "../../test/support/shared-data.ts";
@@ -7,7 +9,7 @@ const ARCHIVE = "perf/freqtrade_1m_spot_2021-04-02_05-14_13pairs.tar.xz";
 const MADE_ROWS = 1_000_000;
 const MINUTE_MS = 60_000;
 /** Open time of the first made row. */
-export const FROM = Date.UTC(2021, 0, 1);
+const FROM = Date.UTC(2021, 0, 1);
 
 /** Six-column CSV files of recorded minutes, one a symbol; made ones where there are none. */
 export async function writeRecordedMinutes(
@@ -43,7 +45,7 @@ export async function writeRecordedMinutes(
 }
 
 /** A made minute: open time and five decimals. */
-export function madeRow(index: number): (number | string)[] {
+function madeRow(index: number): (number | string)[] {
   const price = 60_000 + (index % 997) * 0.13;
   const text = (value: number): string => value.toFixed(2);
   const volume = ((index % 7_919) / 31).toFixed(6);
@@ -55,4 +57,36 @@ export function madeRow(index: number): (number | string)[] {
     text(price + 1),
     volume,
   ];
+}
+
+/**
+ * Writes made candles of 1s, until the file is so large. Seconds: minutes of five gigabytes would reach beyond today.
+ * @param moreColumns columns that nobody asks for, as chart programs export, so that a large file does not make a larger table
+ * @returns how many rows
+ */
+export async function writeMadeSeconds(
+  path: string,
+  bytes: number,
+  moreColumns: number,
+): Promise<number> {
+  const stream = createWriteStream(path);
+  const more = Array.from({ length: moreColumns }, (_, index) => index);
+  const names = more.map((index) => `,i${index}`).join("");
+  const values = more.map((index) => `,${60_000 + index}.${index}12345678`).join("");
+  stream.write(`timestamp,open,high,low,close,volume${names}\n`);
+  let written = 0;
+  let row = 0;
+  while (written < bytes) {
+    const lines: string[] = [];
+    for (let index = 0; index < 10_000; index += 1, row += 1) {
+      const [, ...decimals] = madeRow(row);
+      lines.push(`${FROM + row * 1_000},${decimals.join(",")}${values}`);
+    }
+    const text = `${lines.join("\n")}\n`;
+    written += text.length;
+    if (!stream.write(text)) await once(stream, "drain");
+  }
+  stream.end();
+  await once(stream, "finish");
+  return row;
 }

@@ -1,5 +1,8 @@
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { runCommand } from "../../bench/support/command.ts";
+import { writeMadeSeconds } from "../../bench/support/recorded-minutes.ts";
 import { TIMEFRAMES } from "../../src/core/timeframe.ts";
 import { Program } from "../support/program.ts";
 import { atMostMs, type Reading } from "./metrics.ts";
@@ -40,6 +43,7 @@ export interface LoadReport {
   readonly states: string;
 }
 
+const BIN = join(import.meta.dirname, "../../bin/black-trade.js");
 const EIGHT = ["1s", "1m", "3m", "5m", "15m", "30m", "1h", "4h"];
 const L3: Shape = { symbols: 1_500, timeframes: TIMEFRAMES };
 
@@ -74,6 +78,23 @@ async function boundary(program: LoadedProgram): Promise<string> {
   const stored = after.storedCount - before.storedCount;
   const slowest = atMostMs(before.closeToStored, after.closeToStored, 1);
   return `${stored} candles stored within ${((after.at - before.at) / 1_000).toFixed(1)} s of the boundary of ${closed}, the slowest ≤ ${slowest} ms after its close`;
+}
+
+const IMPORTED_MB = 200;
+
+/** Imports a file of seconds of a symbol that is not collected. */
+async function importBeside(program: LoadedProgram): Promise<string> {
+  const path = join(program.dataDir, "MADEUSDT_1s.csv");
+  const rows = await writeMadeSeconds(path, IMPORTED_MB * 2 ** 20, 0);
+  const { tookMs, peakMb } = await runCommand(process.execPath, [
+    BIN,
+    "import-csv",
+    "--closed",
+    "--data-dir",
+    program.dataDir,
+    path,
+  ]);
+  return `${rows} rows imported, ${Math.round((rows / tookMs) * 1_000)} a second, at most ${peakMb.toFixed(0)} MB`;
 }
 
 /** Every load of the table, smallest first. */
@@ -160,6 +181,14 @@ export const LOAD_CASES: readonly LoadCase[] = [
       const [count] = /"storedCount":\s*\d+/.exec(backfill.stdout) ?? ["no count"];
       return `backfill ended ${status} after ${seconds.toFixed(0)} s, ${count}`;
     },
+  },
+  {
+    name: "L8",
+    what: `an import of ${IMPORTED_MB} MB of CSV beside L2`,
+    shape: { symbols: 200, timeframes: EIGHT },
+    readyS: 240,
+    limits: { shed: 0 },
+    meanwhile: importBeside,
   },
   {
     name: "L9",
