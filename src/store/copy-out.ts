@@ -1,5 +1,4 @@
 import type { EventEmitter } from "node:events";
-import type pg from "pg";
 
 /** Messages of the server: a code of one byte, then a length that counts itself. */
 const HEAD_BYTES = 5;
@@ -23,7 +22,7 @@ interface Wire {
  * always correspond to single data rows"), and they are read where they lie in what the socket gave: no object and no copy
  * a row, which a million of them would feel.
  */
-export class CopyOut implements pg.Submittable {
+export class CopyOut {
   /** Settles when the server has sent everything, or with what it refused with, a lost connection, or what `take` threw. */
   readonly done: Promise<void>;
   /** Rows, as the server counted them. */
@@ -49,8 +48,9 @@ export class CopyOut implements pg.Submittable {
     });
   }
 
-  submit(connection: pg.Connection): void {
-    const wire = connection as unknown as Wire;
+  /** Called by `pg`. Its types do not stand here, as they do not come with the package. */
+  submit(connection: object): void {
+    const wire = connection as Wire;
     const [parse] = wire.stream.listeners("data");
     this.#parse = parse as (chunk: Buffer) => void;
     this.#wire = wire;
