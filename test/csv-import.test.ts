@@ -244,6 +244,31 @@ describe("what is in the database already", () => {
 });
 
 describe("reading a file again", () => {
+  test("a last row that may be cut off is never stored, whatever says that the file is whole", async () => {
+    const whole = rowsOf(3).map((row) => `${row}.25`);
+    const cut = (rows: readonly string[]): string => [OWN_LAYOUT_HEADER, ...rows].join("\n");
+    const files: Readonly<Record<string, string>> = {
+      // "10.25" has become "10.2": a sound decimal.
+      ADAUSDT: cut(whole).slice(0, -1),
+      // The same once more, after the whole row.
+      BNBUSDT: cut([...whole, whole[2] ?? ""]).slice(0, -1),
+    };
+    await withStore(async (store) => {
+      for (const [symbol, text] of Object.entries(files)) {
+        const path = join(folder, `${symbol}_1h.csv`);
+        writeFileSync(path, text);
+        const report = await importInto(store, [path], { hints: { isClosed: true } });
+        assert.equal(report.counts.heldBack, 1);
+        assert.match(report.files[0]?.notes[0]?.detail ?? "", /may be cut off/);
+        const rows = await store.range(binanceSeries(symbol, "1h"), EVER, 10);
+        assert.deepEqual(
+          rows.map(({ candle }) => candle.takerBuyQuoteVolume),
+          Array.from({ length: symbol === "ADAUSDT" ? 2 : 3 }, () => "10.25"),
+        );
+      }
+    });
+  });
+
   test("a changed file is read again, and only what is new is stored", async () => {
     await withStore(async (store) => {
       const path = writeRows("BTCUSDT_1h.csv", rowsOf(6));

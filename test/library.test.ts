@@ -95,6 +95,52 @@ describe("the library", () => {
     assert.deepEqual(counts, { stored: 14, identical: 0, superseded: 0, refused: 14 });
   });
 
+  test("rows of a program without types cost no good one, either", async () => {
+    const bad: readonly (readonly [code: string, row: unknown])[] = [
+      ["not-a-series", null],
+      ["not-a-series", undefined],
+      ["not-a-series", "GOLD"],
+      ["not-a-series", { ...gold(0), symbol: 10n }],
+      ["not-a-series", gold(0, { symbol: "\ud800" })],
+      // Of "a:b" and "c" could not be told what "a" and "b:c" are.
+      ["not-a-series", gold(0, { exchange: "mine:GOLD" })],
+      ["not-a-time", { ...gold(0), openTime: BigInt(T0) }],
+      ["not-a-decimal", { ...gold(0), volume: undefined }],
+      ["not-a-decimal", { ...gold(0), volume: null }],
+    ];
+    const series = { exchange: "mine", symbol: "UNTYPED" };
+    const batch = bad.flatMap(([, row], index) => [row as NewCandle, gold(index, series)]);
+    const { outcomes, refusals } = await db.candles.saveBatch(batch);
+    assert.deepEqual(
+      outcomes,
+      bad.flatMap(() => ["refused", "stored"]),
+    );
+    assert.deepEqual(
+      refusals.map(({ code }) => code),
+      bad.map(([code]) => code),
+    );
+  });
+
+  test("null is not told, as nothing is", async () => {
+    const values = { exchange: "mine", symbol: "NULLS", tradeCount: 1, takerBuyVolume: "1" };
+    const told = { ...gold(0, values), takerBuyQuoteVolume: "1", quoteVolume: null };
+    await db.candles.saveCandle(told as unknown as NewCandle);
+    const [candle] = await db.candles.latest({ ...values, timeframe: "1m" });
+    assert.equal(candle?.quoteVolume, "0");
+    assert.equal(candle?.source, "csv-partial");
+  });
+
+  test("a query that cannot be meant is refused in words", async () => {
+    const odd: readonly object[] = [
+      ...[{ symbol: undefined }, { symbol: "" }, { symbol: 5 }, { exchange: "" }],
+      ...[{ exchange: null }, { exchange: "mine:GOLD" }, { timeframe: "1D" }, { fields: "open" }],
+    ];
+    for (const part of odd) {
+      const query = { symbol: "GOLD", timeframe: "1m" as const, exchange: "mine", ...part };
+      await assert.rejects(reader.candles.toColumns(query), { code: "E_USAGE" });
+    }
+  });
+
   test("what an exchange served is never replaced; of two saves the later one counts", async () => {
     const series = freshSeries();
     const mine = { ...series, ...gold(0), exchange: series.exchange, symbol: series.symbol };

@@ -52,6 +52,8 @@ export interface FileImport {
 const PART_ROWS = 20_000;
 const MAX_NOTES = 20;
 const CR = 13;
+const CUT_OFF = "the file ends without a line end: the row may be cut off";
+const FORMING = "the newest candle of the file: it may have been forming still";
 
 const NOTHING: ImportCounts = {
   ...{ row: 0, stored: 0, revised: 0, identical: 0, superseded: 0, refused: 0, heldBack: 0 },
@@ -103,6 +105,8 @@ class FileImporter {
   #gaps: Gap[] = [];
   #firstTime: number | undefined;
   #lastTime: number | undefined;
+  /** The last line, when nothing ends it. */
+  #cutLine: number | undefined;
   #storing: Promise<void> = Promise.resolve();
 
   constructor(options: FileImport) {
@@ -232,10 +236,11 @@ class FileImporter {
     if (this.#options.unfinished.has(openTime)) {
       rows.drop();
       this.#holdBack(openTime, line, "another file of the folder proves that it was still forming");
-    } else if (!isEnded && openTime < rows.newestTime) {
+    } else if (!isEnded && openTime <= rows.newestTime) {
       rows.drop();
-      this.#holdBack(openTime, line, "the file ends without a line end: the row may be cut off");
+      this.#holdBack(openTime, line, CUT_OFF);
     } else {
+      if (!isEnded) this.#cutLine = line;
       const duplicate = rows.place(line);
       if (duplicate !== undefined) this.#leaveOut(duplicate);
     }
@@ -277,12 +282,9 @@ class FileImporter {
     const { openTime, closeTime } = newest.candle;
     const { now, file } = this.#options;
     const { wholeUntil } = file.plan;
-    if (wholeUntil !== undefined && closeTime < wholeUntil && closeTime < now) return true;
-    this.#holdBack(
-      openTime,
-      newest.line,
-      "the newest candle of the file: it may have been forming still",
-    );
+    const isWhole = wholeUntil !== undefined && closeTime < wholeUntil && closeTime < now;
+    if (isWhole && newest.line !== this.#cutLine) return true;
+    this.#holdBack(openTime, newest.line, isWhole ? CUT_OFF : FORMING);
     return false;
   }
 

@@ -108,7 +108,9 @@ function newestOf(query: AsOf & { readonly limit?: number }) {
 
 /** @throws {BlackTradeError} E_USAGE */
 function fieldsOf(fields: readonly ColumnField[]): readonly ColumnField[] {
-  const unknown = fields.find((field) => !ALL_FIELDS.includes(field));
+  const unknown = Array.isArray(fields)
+    ? fields.find((field) => !ALL_FIELDS.includes(field))
+    : fields;
   if (unknown === undefined) return fields;
   throw new BlackTradeError("E_USAGE", `"${String(unknown)}" is not a field of a candle`, {
     remedy: `Use some of: ${ALL_FIELDS.join(", ")}.`,

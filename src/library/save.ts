@@ -1,11 +1,11 @@
-import { type Candle, DECIMAL_FIELDS } from "../core/candle.ts";
+import type { Candle } from "../core/candle.ts";
 import type { VersionedCandle } from "../core/finality.ts";
 import type { CandleStore } from "../core/ports.ts";
-import { closeTimeOf, isAligned, isTimeframe } from "../core/timeframe.ts";
+import { closeTimeOf, isAligned, isTimeframe, type Timeframe } from "../core/timeframe.ts";
 import { type RejectionCode, validateCandle } from "../core/validate.ts";
-import type { SeriesSelector, Time } from "./selection.ts";
+import { isExchange, isName, type SeriesSelector, type Time } from "./selection.ts";
 
-/** A candle to be saved. Decimals are text, so that nothing rounds them; what is not given is stored as zero. */
+/** A candle to be saved. Decimals are text, so that nothing rounds them; what is optional and not given is stored as zero. */
 export interface NewCandle extends SeriesSelector {
   readonly openTime: Time;
   /** Last millisecond; that of the timeframe when not given, which needs an open time on the timeframe's grid. */
@@ -68,7 +68,7 @@ export async function saveCandles(
   const refusals: SaveRefusal[] = [];
   const sound: { index: number; row: VersionedCandle }[] = [];
   for (const [index, candle] of candles.entries()) {
-    const judged = judge(candle, now);
+    const judged = isObject(candle) ? judge(candle, now) : NO_CANDLE;
     if ("row" in judged) sound.push({ index, row: judged.row });
     else refusals.push({ index, ...judged });
   }
@@ -97,6 +97,13 @@ const OUTCOMES = {
   quarantined: "refused",
 } as const;
 
+/** Users without types may give anything. */
+function isObject(candle: unknown): boolean {
+  return typeof candle === "object" && candle !== null;
+}
+
+const NO_CANDLE = { code: "not-a-series", detail: "it is no candle" } as const;
+
 function judge(
   { exchange = "binance", symbol, timeframe, ...values }: NewCandle,
   now: number,
@@ -105,16 +112,15 @@ function judge(
   if (problem !== undefined) return { code: "not-a-series", detail: problem };
   const openTime = msOf(values.openTime);
   const candle: Candle = {
-    openTime,
-    closeTime:
-      values.closeTime === undefined ? closeTimeOf(timeframe, openTime) : msOf(values.closeTime),
+    ...{ openTime, closeTime: closeTimeFor(timeframe, openTime, values.closeTime) },
+    ...{ open: values.open, high: values.high, low: values.low, close: values.close },
+    ...{ volume: values.volume, quoteVolume: values.quoteVolume ?? "0" },
     tradeCount: values.tradeCount ?? 0,
-    ...(Object.fromEntries(DECIMAL_FIELDS.map((field) => [field, values[field] ?? "0"])) as Pick<
-      Candle,
-      (typeof DECIMAL_FIELDS)[number]
-    >),
+    takerBuyVolume: values.takerBuyVolume ?? "0",
+    takerBuyQuoteVolume: values.takerBuyQuoteVolume ?? "0",
   };
-  const isWhole = OPTIONAL.every((field) => values[field] !== undefined);
+  // To a program without types, null is nothing, too.
+  const isWhole = OPTIONAL.every((field) => (values[field] ?? undefined) !== undefined);
   const rejection = validateCandle(candle, now);
   if (rejection !== undefined) return rejection;
   if (candle.closeTime >= now || closeTimeOf(timeframe, openTime) >= now) {
@@ -138,14 +144,22 @@ function judge(
 }
 
 function seriesProblem(exchange: unknown, symbol: unknown, timeframe: unknown): string | undefined {
-  for (const [name, text] of Object.entries({ exchange, symbol })) {
-    if (typeof text !== "string" || text === "" || text.includes("\0")) {
-      return `${name} is ${JSON.stringify(text) ?? "missing"}`;
-    }
-  }
+  if (!isExchange(exchange)) return `exchange is ${shown(exchange)}`;
+  if (!isName(symbol)) return `symbol is ${shown(symbol)}`;
   return typeof timeframe === "string" && isTimeframe(timeframe)
     ? undefined
-    : `timeframe is ${JSON.stringify(timeframe) ?? "missing"}`;
+    : `timeframe is ${shown(timeframe)}`;
+}
+
+function shown(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  return value === undefined ? "missing" : "no text";
+}
+
+/** What is no time comes back as it is: the rules refuse it. */
+function closeTimeFor(timeframe: Timeframe, openTime: number, closeTime: Time | undefined): number {
+  if (closeTime !== undefined) return msOf(closeTime);
+  return Number.isSafeInteger(openTime) ? closeTimeOf(timeframe, openTime) : openTime;
 }
 
 /** What is no time is refused by the rules, as a value. */

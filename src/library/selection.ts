@@ -37,12 +37,29 @@ export interface StoredCandle extends Series, Candle {
   readonly observedTime: number;
 }
 
-/** @throws {BlackTradeError} E_USAGE for a timeframe that does not exist */
+/** @throws {BlackTradeError} E_USAGE for a timeframe that does not exist, and for what is no name */
 export function seriesOf({ symbol, timeframe, exchange = "binance" }: SeriesSelector): Series {
+  // Users without types may give anything.
+  if (!isName(symbol)) throw noName("symbol", "Give it as the exchange writes it: BTCUSDT.");
+  if (!isExchange(exchange)) throw noName("exchange", "Give a name without a colon: binance.");
   if (isTimeframe(timeframe)) return { exchange, symbol, timeframe };
   throw new BlackTradeError("E_USAGE", `"${String(timeframe)}" is not a timeframe`, {
     remedy: `Use one of: ${TIMEFRAMES.join(", ")}.`,
   });
+}
+
+/** Text that the database can hold. */
+export function isName(text: unknown): text is string {
+  return typeof text === "string" && text !== "" && !text.includes("\0") && text.isWellFormed();
+}
+
+/** A colon ends the exchange in the text by which a series is known. */
+export function isExchange(text: unknown): text is string {
+  return isName(text) && !text.includes(":");
+}
+
+function noName(what: string, remedy: string): BlackTradeError {
+  return new BlackTradeError("E_USAGE", `${what} is no name`, { remedy });
 }
 
 /** @throws {BlackTradeError} E_USAGE for what is no time */
