@@ -1,4 +1,4 @@
-import { type OpenedDatabase, openDatabase } from "../app.ts";
+import { type OpenedDatabase, openDatabase } from "../open-database.ts";
 import { configOf, configOfExisting } from "./command.ts";
 import type { Output } from "./output.ts";
 

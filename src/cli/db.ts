@@ -1,6 +1,6 @@
 import { Command } from "commander";
-import type { OpenedDatabase } from "../app.ts";
 import { BlackTradeError } from "../core/errors.ts";
+import type { OpenedDatabase } from "../open-database.ts";
 import { type ExitStatus, withDatabaseFlags } from "./command.ts";
 import { type Answer, showAnswer, withDatabase } from "./database-command.ts";
 import { compressCommand, compressionLines } from "./db-compress.ts";

@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { Command } from "commander";
-import { openDatabase } from "../app.ts";
 import { systemClock } from "../clock.ts";
 import { type Config, SETTINGS } from "../config.ts";
 import { BlackTradeError } from "../core/errors.ts";
@@ -9,6 +8,7 @@ import { type Series, seriesLabel } from "../core/series.ts";
 import { EXPORT_FORMATS, type ExportFormat } from "../csv/export/encode.ts";
 import { type ExportRequest, exportSeries } from "../csv/export/export.ts";
 import { partitionPath, writeWhole } from "../csv/export/files.ts";
+import { openDatabase } from "../open-database.ts";
 import type { Store } from "../store/index.ts";
 import { configOfExisting, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
 import { duration, type Output, printable } from "./output.ts";

@@ -1,7 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { setFlagsFromString } from "node:v8";
 import { Command } from "commander";
-import { openDatabase } from "../app.ts";
 import { systemClock } from "../clock.ts";
 import { type Config, SETTINGS } from "../config.ts";
 import { BlackTradeError, messageOf } from "../core/errors.ts";
@@ -21,6 +20,7 @@ import { MAX_COMPARED_ROWS } from "../csv/unfinished.ts";
 import { EXCHANGE } from "../exchanges/binance/index.ts";
 import { readZipEntry, unzip } from "../exchanges/binance/zip.ts";
 import { enterHoles } from "../ingest/audit.ts";
+import { openDatabase } from "../open-database.ts";
 import type { Store } from "../store/index.ts";
 import { configOf, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
 import { type Cell, duration, type Output, printable, tableLines } from "./output.ts";
@@ -117,9 +117,13 @@ async function run(
         onNote: (file, note) => listed.add(`${file}:${note.line}: ${note.code}: ${note.detail}`),
       });
       line.end();
-      const missing =
-        store === undefined ? 0 : await enterHoles(store, grownOf(report), systemClock.now());
-      const confirmed = store === undefined ? [] : await confirmedOf(store, report.series);
+      const [missing, confirmed] =
+        store === undefined
+          ? [0, []]
+          : await Promise.all([
+              enterHoles(store, grownOf(report), systemClock.now()),
+              confirmedOf(store, report.series),
+            ]);
       if (flags.json) output.result(JSON.stringify(documentOf(report, missing, confirmed, flags)));
       else {
         for (const text of reportLines(output, report, missing, confirmed, flags))

@@ -1,8 +1,8 @@
 import { Command } from "commander";
-import { openDatabase } from "../app.ts";
 import { systemClock } from "../clock.ts";
 import { seriesLabel } from "../core/series.ts";
 import { confirmedShare, type StatusWord } from "../core/status.ts";
+import { openDatabase } from "../open-database.ts";
 import { createStatusReader, type SeriesView, type StatusView } from "../serve/status-reader.ts";
 import { configOfExisting, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
 import {

@@ -1,13 +1,13 @@
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { openDatabase } from "../app.ts";
 import type { Config } from "../config.ts";
 import { BlackTradeError } from "../core/errors.ts";
 import type { TimeRange } from "../core/range.ts";
 import { type Series, seriesKey, seriesLabel } from "../core/series.ts";
 import { type CompareOptions, type CsvComparison, compareCsv, isSame } from "../csv/compare.ts";
 import { EXCHANGE } from "../exchanges/binance/index.ts";
+import { openDatabase } from "../open-database.ts";
 import { instant, type Output, paint, tableLines } from "./output.ts";
 import { grouped, type ProgressLine } from "./progress.ts";
 

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { Command } from "commander";
-import { openDatabase, withHistory } from "../app.ts";
+import { withHistory } from "../app.ts";
+import { systemClock } from "../clock.ts";
 import { type Config, SETTINGS } from "../config.ts";
 import type { Certificate } from "../core/certificate.ts";
 import { BlackTradeError } from "../core/errors.ts";
@@ -10,12 +11,13 @@ import { EXCHANGE } from "../exchanges/binance/index.ts";
 import { chooseWanted } from "../ingest/choose.ts";
 import type { Wanted } from "../ingest/history.ts";
 import { type Reread, sampleRanges, type Verification, verify } from "../ingest/verify.ts";
+import { openDatabase } from "../open-database.ts";
 import type { Store } from "../store/index.ts";
-import { configOf, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
+import { configOfExisting, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
 import { knownOutageOf } from "./known-outage.ts";
 import { instant, type Output, paint, type Tone, tableLines } from "./output.ts";
 import { grouped, ProgressLine } from "./progress.ts";
-import { parseTime } from "./time-argument.ts";
+import { checkRange, parseTime } from "./time-argument.ts";
 import { type VerifyCsvOptions, verifyCsv } from "./verify-csv.ts";
 
 interface VerifyFlags {
@@ -78,7 +80,8 @@ async function run(
   end: (status: ExitStatus) => void,
   flags: VerifyFlags,
 ): Promise<void> {
-  const config = configOf({ ...flags });
+  checkFlags(flags);
+  const config = configOfExisting({ ...flags });
   const stop = stopSignal();
   const { signal } = stop;
   const line = new ProgressLine(output, process.stderr.isTTY === true && !flags.json);
@@ -137,9 +140,7 @@ async function run(
           for (const { series, range } of all) {
             const pages = Number(flags.againstExchange);
             const ranges =
-              flags.againstExchange === true || !(pages > 0)
-                ? [range]
-                : sampleRanges(series, range, pages);
+              flags.againstExchange === true ? [range] : sampleRanges(series, range, pages);
             const onProgress = line.phase(`asking for ${seriesLabel(series)}`);
             findings.push(...(await history.compare(series, ranges, signal, onProgress)));
             line.end();
@@ -171,18 +172,31 @@ async function run(
   }
 }
 
+/** Before a database is opened for it. @throws {BlackTradeError} E_USAGE */
+function checkFlags(flags: VerifyFlags): void {
+  const { csv, repair, againstExchange } = flags;
+  checkRange(flags, systemClock.now());
+  if (csv !== undefined && (repair || againstExchange !== undefined)) {
+    throw new BlackTradeError("E_USAGE", "--csv only compares", {
+      remedy: "Give --repair or --against-exchange without --csv.",
+    });
+  }
+  if (typeof againstExchange === "string" && !/^[1-9]\d{0,5}$/.test(againstExchange)) {
+    throw new BlackTradeError(
+      "E_USAGE",
+      `--against-exchange: "${againstExchange}" is not a number of pages`,
+      { remedy: "give a whole number like 5, or none for everything" },
+    );
+  }
+}
+
 function csvOptions(
   flags: VerifyFlags,
   config: Config,
   line: ProgressLine,
   signal: AbortSignal,
 ): VerifyCsvOptions {
-  if (flags.repair || flags.againstExchange !== undefined) {
-    throw new BlackTradeError("E_USAGE", "--csv only compares", {
-      remedy: "Give --repair or --against-exchange without --csv.",
-    });
-  }
-  const now = Date.now();
+  const now = systemClock.now();
   return {
     folder: flags.csv ?? "",
     isChosen: ({ symbol, timeframe }) =>

@@ -1,9 +1,10 @@
-import { type OpenedDatabase, WEIGHT_PER_MINUTE } from "../app.ts";
+import { WEIGHT_PER_MINUTE } from "../app.ts";
 import type { Config, EnvironmentFacts } from "../config.ts";
 import { WeightBudget } from "../core/budget.ts";
 import { ExchangeTime } from "../core/exchange-time.ts";
 import type { Ban, Clock, Market } from "../core/ports.ts";
 import type { RunFacts, SeriesFacts } from "../core/status.ts";
+import type { OpenedDatabase } from "../open-database.ts";
 import type { DatabaseFacts, EmbeddedFacts, Store } from "../store/index.ts";
 
 /** What the checks need and what they hand on. A check that reads a part names the one that sets it in its `needs`. */

@@ -1,5 +1,5 @@
-import { openDatabase } from "../app.ts";
 import { BlackTradeError } from "../core/errors.ts";
+import { openDatabase } from "../open-database.ts";
 import { type Check, type Verdict, verdictOf } from "./check.ts";
 import type { Context } from "./context.ts";
 import { sizeText } from "./setup.ts";
