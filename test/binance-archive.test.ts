@@ -477,6 +477,20 @@ test("holds are obeyed: no request until they end, and kept under a name of thei
     assert.ok(error instanceof SourceHoldError && error.cause === cause);
     return true;
   });
+  const kept: Ban[] = [];
+  let awayCount = 2;
+  const back = await serve(t, [{ status: 429 }], [], {
+    onHold: async (ban) => {
+      awayCount -= 1;
+      if (awayCount >= 0) throw cause;
+      kept.push(ban);
+    },
+  });
+  for (let asked = 0; asked < 4; asked += 1) {
+    await assert.rejects(back.archive.open(DAILY, back.signal), SourceHoldError);
+  }
+  assert.equal(back.server.seen.length, 1);
+  assert.equal(kept.length, 1, "kept when the database is back, and once");
   const again = await serve(t, [ofZip(zip)], [NOT_FOUND], { heldUntilTime: NOW + DAY });
   await assert.rejects(again.archive.open(DAILY, again.signal), SourceHoldError);
   assert.equal(again.server.seen.length, 0);

@@ -461,6 +461,39 @@ test("403 from the firewall holds for ten minutes", async (t) => {
   assert.equal(b.bans[0]?.httpStatus, 403);
 });
 
+test("the false clock of whoever forbids decides neither what is closed nor how long it holds", async (t) => {
+  const clock = virtualClock(NOW);
+  const realTime = (): number => NOW + clock.monotonic();
+  const headers = { "content-type": "text/html", date: new Date(NOW + 3_600_000).toUTCString() };
+  const b = await bench(
+    t,
+    (request, index) => {
+      if (index === 0) return { status: 403, headers, body: "<html>blocked</html>" };
+      if (request.path === "/api/v3/time") return { body: { serverTime: realTime() } };
+      const forming = Math.floor(realTime() / MINUTE) * MINUTE;
+      return served([forming - MINUTE, forming])(request);
+    },
+    { clock },
+  );
+  await errorOf(b.rest.firstOpenTime(SERIES, b.signal));
+  assert.ok(b.budget.heldUntil >= NOW + 600_000);
+  await clock.advance(600_000);
+  const forming = Math.floor(realTime() / MINUTE) * MINUTE;
+  const range = { from: forming - MINUTE, to: Number.MAX_SAFE_INTEGER };
+  const [page] = await pagesOf(b, range);
+  assert.ok(page !== undefined && page.askedTime <= realTime(), "asked in the future");
+  const { settled, early, forming: open } = judgeRows("1m", page.rows, page.askedTime);
+  assert.deepEqual(
+    [settled, early, open].map((rows) => rows.map(({ openTime }) => openTime)),
+    [[], [forming - MINUTE], [forming]],
+  );
+  assert.ok(b.budget.heldUntil <= b.exchangeTime.now(clock.monotonic()), "the hold begins anew");
+  // The ledger of holds may tell it once more.
+  const [ban] = b.bans;
+  b.budget.hold(ban?.untilTime ?? assert.fail());
+  assert.equal(b.budget.take(2, "live", b.exchangeTime.now(clock.monotonic())), 0);
+});
+
 test("a ban counts although its body never comes", async (t) => {
   const b = await bench(t, () => (response) => {
     response.writeHead(418, { "retry-after": "240", "content-length": "500" });

@@ -187,6 +187,15 @@ describe("the command line", AT_ONCE, () => {
     [["status", `postgresql://u:${CANARY}@h/d`], /too many arguments.*u:\*\*\*@h\/d/],
     [["status", `--databse-url=postgresql://u:${CANARY}@h/d`], /unknown option .*u:\*\*\*@h/],
     [["db", "down", "--steps", "x"], /E_USAGE: --steps: "x" is not a number/],
+    [["verify", "--from", "2025-02-30"], /E_USAGE: --from: "2025-02-30": there is no such day/],
+    [
+      ["verify", "--to", "2025-01-01", "--from", "2025-01-02"],
+      /E_USAGE: --from 2025-01-02 does not/,
+    ],
+    [["verify", "--against-exchange", "al"], /E_USAGE: --against-exchange: "al" is not a number/],
+    [["verify", "--csv", ".", "--repair"], /E_USAGE: --csv only compares/],
+    [["fill-gaps", "--to", "soon"], /E_USAGE: --to: "soon" is not a time/],
+    [["backfill", "--days", "now"], /E_USAGE: --days: "now" is not a number of days/],
     [["demo", "--for", "soon"], /E_USAGE: --for: "soon" is not a number/],
     [["demo", "--timeframes", "15min"], /TIMEFRAMES: "15min" .*did you mean 15m\?/],
     [["simulate", "--port", "99999"], /E_USAGE: --port: "99999" is not a port/],
@@ -415,7 +424,7 @@ describe("with a database", AT_ONCE, () => {
 
   test("no embedded database: a command that looks makes none", async () => {
     const dataDir = join(await newFolder(), "data");
-    for (const args of [["status"], ["db", "status", "--json"], ["db", "down"]]) {
+    for (const args of [["status"], ["db", "status", "--json"], ["db", "down"], ["verify"]]) {
       assertRefused(await run(args, { DATA_DIR: dataDir }), {
         exit: 4,
         says: /E_DB_MISSING: there is no database in .*data yet/,

@@ -251,6 +251,84 @@ describe("the clock", () => {
     await running;
   });
 
+  test("a process that was stopped in the middle of a look at all series rests no longer for it", async () => {
+    const clock = virtualClock();
+    const exchangeTime = new ExchangeTime();
+    let stoppedMs = 0;
+    const waking = { ...clock, monotonic: () => clock.monotonic() + stoppedMs };
+    const start = clock.now();
+    exchangeTime.observeEvent(start, 0);
+    let askedAtMs: number | undefined;
+    const history: HistorySource = {
+      // biome-ignore lint/correctness/useYield: that it is asked is what counts
+      async *candles() {
+        askedAtMs ??= clock.monotonic();
+      },
+      firstOpenTime: async () => undefined,
+    };
+    const store = createMemoryStore({ clock });
+    const record = (_: IngestEvent): void => undefined;
+    const exchangeNow = () => exchangeTime.now(waking.monotonic());
+    const writer = new Writer({ store, clock, random: () => 0.5, record, exchangeNow });
+    const live = new Live({
+      ...{ watermarks: [{ series: BTC, next: start }], history, gaps: store, store, writer },
+      ...{ clock: waking, exchangeTime, record },
+      isTrading: () => true,
+      // Asked in every look: SIGSTOP and SIGCONT ten minutes later, in the first.
+      heldUntil: () => {
+        stoppedMs = 10 * MINUTE_MS;
+        return 0;
+      },
+    });
+    const stop = new AbortController();
+    const running = live.run(stop.signal);
+    await clock.advance(5_000);
+    assert.ok(askedAtMs !== undefined, "what is ten minutes overdue was not asked for");
+    stop.abort();
+    await clock.advance(1_000);
+    await running;
+  });
+
+  test("what was left to the archive and then filled by another process is not being caught up any more", async () => {
+    const clock = virtualClock();
+    const exchangeTime = new ExchangeTime();
+    exchangeTime.observeEvent(clock.now(), 0);
+    const next = clock.now() - 30_000 * MINUTE_MS;
+    const exchangeNow = () => exchangeTime.now(clock.monotonic());
+    const { model } = new Harness({ series: [BTC], clock });
+    const history: HistorySource = {
+      async *candles(_series, { from }) {
+        const range = { from, to: clock.now() };
+        const askedTime = clock.now();
+        yield { range, rows: model.truth(BTC, range), source: "rest", askedTime };
+      },
+      firstOpenTime: async () => undefined,
+    };
+    const store = createMemoryStore({ clock });
+    await store.begin({ mode: "polling", host: "test", pid: 1 }, [BTC]);
+    const watermarks = await store.want([{ series: BTC, wantedFrom: next }], clock.now());
+    const record = (_: IngestEvent): void => undefined;
+    const writer = new Writer({ store, clock, random: () => 0.5, record, exchangeNow });
+    const live = new Live({
+      ...{ watermarks, history, gaps: store, store, writer, clock, exchangeTime, record },
+      archive: { plan: () => assert.fail("read"), open: () => assert.fail("read") },
+      isTrading: () => true,
+      heldUntil: () => 0,
+    });
+    const stop = new AbortController();
+    const running = Promise.allSettled([live.run(stop.signal), writer.run(stop.signal)]);
+    await clock.advance(1_000);
+    const [left] = await store.gaps(BTC);
+    assert.equal(left?.reason, "not-fetched");
+    assert.equal(live.reports()[0]?.isCatchingUp, true);
+    await store.replace(left ?? assert.fail(), []);
+    await clock.advance(10_000);
+    assert.equal(live.reports()[0]?.isCatchingUp, false);
+    stop.abort();
+    await clock.advance(1_000);
+    await running;
+  });
+
   test("after a sleep of the machine nothing is called active while candles are missing", async () => {
     const series = [BTC_HOUR, BTC];
     const harness = new Harness({ series, historyMs: 10 * HOUR_MS });

@@ -274,6 +274,25 @@ for (const { name, isTimescale, skip, server } of servers) {
       );
     });
 
+    test("retain: what answers a gap that is not kept any more does not take that out of the ledger", async (engine) => {
+      const { store, retention } = engine;
+      const hours = seriesOf("1h");
+      const range = { from: TODAY - 40 * DAY_MS, to: TODAY - 30 * DAY_MS };
+      const gap = notFetchedGap(hours, range, TODAY);
+      await fill(store, rows(hours, range.to, 10, HOUR_MS));
+      await store.open([gap]);
+      // Filled, and before the ledger is told so the candles go.
+      await fill(store, rows(hours, range.from, 240, HOUR_MS));
+      assert.equal((await remove(engine, 30, "1h")).candleCount, 240);
+      await store.replace(gap, []);
+      assert.deepEqual(
+        (await retention.list()).map((one) => one.range),
+        [range],
+      );
+      const { unknown } = await detectGaps(store, hours, range, TODAY);
+      assert.deepEqual(unknown, []);
+    });
+
     test("retain: whoever may not delete is told so, and what to do", async ({
       admin,
       store,

@@ -1,6 +1,8 @@
 import { Command } from "commander";
 import { type HistoryTools, seriesOf, withHistory } from "../app.ts";
+import { systemClock } from "../clock.ts";
 import { type Config, historyDays } from "../config.ts";
+import { BlackTradeError } from "../core/errors.ts";
 import type { Gap } from "../core/gaps.ts";
 import type { Series } from "../core/series.ts";
 import { EXCHANGE } from "../exchanges/binance/index.ts";
@@ -24,7 +26,7 @@ import {
 } from "./history-lines.ts";
 import type { Output } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
-import { parseTime } from "./time-argument.ts";
+import { checkRange, parseTime } from "./time-argument.ts";
 
 interface HistoryFlags {
   readonly symbols?: string;
@@ -97,6 +99,7 @@ async function run(
   flags: HistoryFlags,
   kind: "backfill" | "fill-gaps",
 ): Promise<void> {
+  checkFlags(flags);
   const config = configOf({ ...flags });
   const stop = stopSignal();
   const isDrawn = process.stderr.isTTY === true && !flags.json;
@@ -183,9 +186,16 @@ function wantedOf(
   );
 }
 
-/** @throws {BlackTradeError} E_USAGE */
+/** Before a database is opened for it. @throws {BlackTradeError} E_USAGE */
+function checkFlags(flags: HistoryFlags): void {
+  checkRange(flags, systemClock.now());
+  const { days } = flags;
+  if (days === undefined || (/^\d{1,5}(\.\d{1,3})?$/.test(days) && Number(days) > 0)) return;
+  throw new BlackTradeError("E_USAGE", `--days: "${days}" is not a number of days`, {
+    remedy: "write it like 30, or give --from",
+  });
+}
+
 function daysOf(flags: HistoryFlags, config: Config, { timeframe }: Series): number {
-  const days = flags.days === undefined ? historyDays(config, timeframe) : Number(flags.days);
-  if (!(days > 0)) parseTime("--days", flags.days ?? "", Number.NaN);
-  return days;
+  return flags.days === undefined ? historyDays(config, timeframe) : Number(flags.days);
 }

@@ -58,3 +58,20 @@ export function parseTime(flag: string, text: string, now: number): number {
     remedy: "write it like 2025-01-01, 2025-01-01T12:30Z or -7d",
   });
 }
+
+/**
+ * Judges the ends of a range, before anything is opened for it.
+ * @param now what relative times count from, epoch ms
+ * @throws {BlackTradeError} E_USAGE
+ */
+export function checkRange(
+  { from, to }: { readonly from?: string; readonly to?: string },
+  now: number,
+): void {
+  const first = from === undefined ? Number.NEGATIVE_INFINITY : parseTime("--from", from, now);
+  const end = to === undefined ? Number.POSITIVE_INFINITY : parseTime("--to", to, now);
+  if (first < end) return;
+  throw new BlackTradeError("E_USAGE", `--from ${from} does not lie before --to ${to}`, {
+    remedy: "the end of a range is not in it: a day is --from 2025-01-01 --to 2025-01-02",
+  });
+}

@@ -319,3 +319,15 @@ test("no header makes the wait shorter than 1 s or longer than 3 days", () => {
     { numRuns: 1_000 },
   );
 });
+
+test("a hold that was sat out is over, whatever a better clock says of its end; a new one holds", () => {
+  const budget = new WeightBudget(6_000);
+  budget.hold(5_000_000);
+  budget.endHold(4_999_999);
+  assert.equal(budget.take(1, "live", 1_000_000), 4_000_000, "another one was sat out");
+  budget.endHold(5_000_000);
+  budget.hold(5_000_000);
+  assert.equal(budget.take(1, "live", 1_000_000), 0, "told once more by the ledger of holds");
+  budget.hold(1_060_000);
+  assert.equal(budget.take(1, "live", 1_000_000), 60_000);
+});

@@ -26,6 +26,8 @@ export class WeightBudget {
   /** Weight of the requests under way. */
   #pending = 0;
   #heldUntil = 0;
+  /** The hold that was found to be over. */
+  #overUntil = Number.NaN;
 
   /** @param limitPerMinute the exchange's limit, from its rate-limit table */
   constructor(limitPerMinute: number) {
@@ -78,8 +80,19 @@ export class WeightBudget {
    * ignored: `NaN` would end every hold, `Infinity` would never end.
    */
   hold(until: number): void {
-    if (!Number.isFinite(until)) return;
+    if (!Number.isFinite(until) || until === this.#overUntil) return;
     this.#heldUntil = Math.max(this.#heldUntil, until);
+  }
+
+  /**
+   * Ends a hold that has been sat out, by the clock that it was reckoned by: a better clock may step back before its end,
+   * by years when that one was false.
+   * @param until as `heldUntil` said it when the request was sent whose answer the better clock comes from
+   */
+  endHold(until: number): void {
+    if (until === 0 || until !== this.#heldUntil) return;
+    this.#overUntil = until;
+    this.#heldUntil = 0;
   }
 
   #turn(now: number): void {

@@ -238,9 +238,13 @@ test("the stamp of an answer that forbids questions speaks against an estimate f
   assert.equal(asleep.now(400), 1_600_400);
   asleep.observeEvent(1_900_000, 500);
   assert.equal(asleep.now(500), 1_600_500, "a false stamp is not believed because of it");
+  assert.equal(asleep.isBorrowed, true, "events do not prove it");
+  asleep.observeRoundTrip(600, 600, 1_600_600);
+  assert.equal(asleep.isBorrowed, false);
   const awake = measured();
   awake.observeStamp(1_000_000, 300);
   assert.equal(awake.now(300), 1_000_300, "stamps are cut to seconds, and may be old");
+  assert.equal(awake.isBorrowed, false);
   const unknown = new ExchangeTime();
   unknown.observeStamp(1_000_000, 300);
   assert.equal(unknown.now(400), 1_000_100);

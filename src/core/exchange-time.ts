@@ -23,6 +23,7 @@ export class ExchangeTime {
   #isSeeded = false;
   #claim: Claim | undefined;
   #isDoubtful = false;
+  #isBorrowed = false;
 
   /** True once there is an estimate, be it a seeded one. */
   get isKnown(): boolean {
@@ -32,6 +33,14 @@ export class ExchangeTime {
   /** True from an event far ahead of the estimate until the next time answer, which should be asked for at once. */
   get isDoubtful(): boolean {
     return this.#isDoubtful;
+  }
+
+  /**
+   * True while the estimate is the stamp of whoever forbade questions: good enough for how long one may not ask, and not
+   * for what is closed. A time answer has to come first.
+   */
+  get isBorrowed(): boolean {
+    return this.#isBorrowed;
   }
 
   /** Half the round trip of the measurement in use: the estimate is off by no more, unless the clock has drifted since. */
@@ -94,6 +103,7 @@ export class ExchangeTime {
       this.#claim = undefined;
       // Whoever forbids, perhaps a firewall on the way, may have a false clock: to be measured as soon as one may ask.
       this.#isDoubtful = true;
+      this.#isBorrowed = true;
     }
   }
 
@@ -131,6 +141,7 @@ export class ExchangeTime {
     this.#isSeeded = false;
     this.#claim = undefined;
     this.#isDoubtful = false;
+    this.#isBorrowed = false;
   }
 
   #doubt(offsetMs: number, monotonicMs: number): void {

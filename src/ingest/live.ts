@@ -58,6 +58,7 @@ const BULK_CANDLES = 1_000;
 const ARCHIVE_CANDLES = 20_000;
 /** Gaps asked for at once, and how often the ledger is looked at. */
 const HEAL_LANES = 4;
+const DUE_GAPS = 4 * HEAL_LANES;
 const MIN_HEAL_PAUSE_MS = 60_000;
 const MAX_HEAL_PAUSE_MS = 60 * 60_000;
 const HEAL_INTERVAL_MS = 5_000;
@@ -71,7 +72,10 @@ const CONFIRM_RETRY_MS = 10 * 60_000;
 /** The close clock is looked at no more often than this, and no less often than that. */
 const MIN_TICK_MS = 50;
 const MAX_TICK_MS = 1_000;
-/** A look at all series rests for so many times as long as it took: with tens of thousands behind it takes a while. */
+/**
+ * A look at all series rests for so many times as long as it took: with tens of thousands behind it takes a while. Never
+ * past MAX_TICK_MS: what seemed long may have been a process that was stopped.
+ */
 const TICK_REST = 9;
 /** Closes in a row that REST had and the stream did not bring before the stream counts as dead for a series. */
 const MISSES_BEFORE_RESUBSCRIBE = 2;
@@ -248,7 +252,8 @@ export class Live {
         if (nextDue !== undefined) waitMs = Math.min(waitMs, nextDue - now);
       }
       const endMs = clock.monotonic();
-      nextScanMs = Math.max(beganMs + MIN_TICK_MS, endMs + TICK_REST * (endMs - beganMs));
+      const restingMs = Math.min(MAX_TICK_MS, TICK_REST * (endMs - beganMs));
+      nextScanMs = Math.max(beganMs + MIN_TICK_MS, endMs + restingMs);
       const sleeper = new AbortController();
       const any = AbortSignal.any([signal, sleeper.signal]);
       await Promise.race([
@@ -445,7 +450,8 @@ export class Live {
       try {
         await clock.sleep(HEAL_INTERVAL_MS, signal);
         if (this.#now() < heldUntil() || this.#healing.size >= HEAL_LANES) continue;
-        const due = await gaps.due(this.#series, this.#now(), HEAL_LANES * 4);
+        const due = await gaps.due(this.#series, this.#now(), DUE_GAPS);
+        if (due.length < DUE_GAPS) this.#endBackfills(due);
         for (const gap of due) {
           const large = [...this.#healing.values()].filter(isLarge).length;
           if (this.#healing.size >= HEAL_LANES) break;
@@ -460,13 +466,20 @@ export class Live {
     }
   }
 
+  /** What was left to the archive and is not due any more was filled, or given up, by somebody else. */
+  #endBackfills(due: readonly Gap[]): void {
+    const left = [...due, ...this.#healing.values()].filter(isNotFetched);
+    const keys = new Set(left.map(({ series }) => seriesKey(series)));
+    for (const key of this.#backfilling) if (!keys.has(key)) this.#backfilling.delete(key);
+  }
+
   async #healOne(gap: Gap, signal: AbortSignal): Promise<void> {
     const { record, heldUntil } = this.#options;
     const key = gapKey(gap);
     try {
       await fillGap(this.#fillOptions(), gap, "heal", signal);
       this.#healFailures.delete(seriesKey(gap.series));
-      if (gap.reason === "not-fetched") this.#backfilling.delete(seriesKey(gap.series));
+      if (isNotFetched(gap)) this.#backfilling.delete(seriesKey(gap.series));
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof BlackTradeError)) throw error;
@@ -514,6 +527,10 @@ export class Live {
   #now(): number {
     return this.#options.exchangeTime.now(this.#options.clock.monotonic());
   }
+}
+
+function isNotFetched({ reason }: Gap): boolean {
+  return reason === "not-fetched";
 }
 
 function gapKey({ series, range }: Gap): string {

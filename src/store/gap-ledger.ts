@@ -70,8 +70,10 @@ export class GapLedger {
         text: `
           update gaps set state = 'filled', filled_at = clock_timestamp()
           where series_id = $1 and range_from = candle_time($2) and range_to = candle_time($3) and state <> 'filled'
+            and (reason = 'not-kept') = $4
           returning id`,
-        values: [seriesId, from, to],
+        // What is not kept any more since the question was asked is no gap that its answer fills.
+        values: [seriesId, from, to, gap.reason === "not-kept"],
       });
       if (entry === undefined) return;
       const [first, ...rest] = await uncovered(tx, left, new Array(left.length).fill(seriesId));

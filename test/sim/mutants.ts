@@ -121,8 +121,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "gaps-never-healed",
     file: "ingest/live.ts",
-    find: "const due = await gaps.due(this.#series, this.#now(), HEAL_LANES * 4);",
-    replace: "const due = (await gaps.due(this.#series, this.#now(), HEAL_LANES * 4)).slice(99);",
+    find: "const due = await gaps.due(this.#series, this.#now(), DUE_GAPS);",
+    replace: "const due = (await gaps.due(this.#series, this.#now(), DUE_GAPS)).slice(99);",
   },
   {
     name: "resubscribe-never",
@@ -326,8 +326,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "archive-hold-ignored",
     file: "exchanges/binance/archive.ts",
-    find: "if (this.#hold !== undefined && this.#now() < this.#hold.untilTime) throw holdError(this.#hold);",
-    replace: "",
+    find: "if (this.#hold === undefined || this.#now() >= this.#hold.untilTime) return;",
+    replace: "if (this.#now() > 0) return;",
     kinds: ["archive-down"],
   },
   {

@@ -105,6 +105,8 @@ class Archive implements BinanceArchive {
   readonly #options: BinanceArchiveOptions;
   readonly #baseUrl: URL;
   #hold: Hold | undefined;
+  /** A hold that could not be kept yet. */
+  #unkept: Ban | undefined;
 
   constructor(options: BinanceArchiveOptions) {
     this.#options = options;
@@ -119,7 +121,7 @@ class Archive implements BinanceArchive {
 
   async open(file: ArchiveFile, signal: AbortSignal): Promise<OpenedArchive | NotPublished> {
     signal.throwIfAborted();
-    this.#refuseWhileHeld();
+    await this.#refuseWhileHeld();
     const zip = await TempFile.create(this.#options.tempFolder);
     const onAbort = (): void => void zip.close();
     const close = async (): Promise<void> => {
@@ -195,12 +197,11 @@ class Archive implements BinanceArchive {
     target: Pick<DownloadOptions, "maxBytes" | "write">,
     signal: AbortSignal,
   ): Promise<HttpHead | undefined> {
-    this.#refuseWhileHeld();
+    await this.#refuseWhileHeld();
     const {
       clock,
       idleMs = DEFAULT_IDLE_MS,
       deadlineMs = DEFAULT_DEADLINE_MS,
-      onHold,
       record,
     } = this.#options;
     const base = this.#baseUrl;
@@ -226,15 +227,13 @@ class Archive implements BinanceArchive {
     if (head.status === 404) return undefined;
     const hold = archiveHoldOf(head, url.host, this.#now());
     if (hold === undefined) throw refusalOf(head.status, url.host);
-    this.#hold = hold;
-    let cause: unknown;
-    try {
-      await onHold?.({ exchange: HOLD_NAME, untilTime: hold.untilTime, httpStatus: head.status });
-    } catch (error) {
-      // The hold stands in memory; what the host said matters more than that it could not be kept.
-      cause = error;
+    // Of several files under way at once each has an answer of its own: a shorter hold cuts no longer one short.
+    if (hold.untilTime > (this.#hold?.untilTime ?? Number.NEGATIVE_INFINITY)) {
+      this.#hold = hold;
+      const { untilTime } = hold;
+      this.#unkept = { exchange: HOLD_NAME, untilTime, httpStatus: head.status };
     }
-    throw holdError(hold, cause);
+    throw holdError(hold, await this.#keepHold());
   }
 
   /** Looks into the ZIP; what no checksum vouches for is unpacked once to the end before anybody sees a row of it. */
@@ -267,8 +266,26 @@ class Archive implements BinanceArchive {
     return { kind: "opened", check, madeTime, pages, report: () => rows.report(), close };
   }
 
-  #refuseWhileHeld(): void {
-    if (this.#hold !== undefined && this.#now() < this.#hold.untilTime) throw holdError(this.#hold);
+  async #refuseWhileHeld(): Promise<void> {
+    if (this.#hold === undefined || this.#now() >= this.#hold.untilTime) return;
+    const hold = this.#hold;
+    throw holdError(hold, await this.#keepHold());
+  }
+
+  /**
+   * Keeps a hold for the next start; one that could not be kept, because the database is away, at the next question.
+   * @returns why it could not; what the host said matters more, and the hold stands in memory
+   */
+  async #keepHold(): Promise<unknown> {
+    const ban = this.#unkept;
+    if (ban === undefined) return undefined;
+    try {
+      await this.#options.onHold?.(ban);
+      if (this.#unkept === ban) this.#unkept = undefined;
+      return undefined;
+    } catch (error) {
+      return error;
+    }
   }
 
   /** Exchange time, epoch ms; until that is known once, the wall clock has to do. */

@@ -41,6 +41,10 @@ export interface Reply<T> {
   /** The same instant, and that of the answer's head, on the clock's monotonic scale. */
   readonly sentMonotonicMs: number;
   readonly receivedMonotonicMs: number;
+  /** True when exchange time was borrowed from whoever forbade questions; see {@link ExchangeTime.isBorrowed}. */
+  readonly isTimeBorrowed: boolean;
+  /** End of the last hold before it was sent, by the clock of then. */
+  readonly heldUntil: number;
 }
 
 const MAX_BODY_BYTES = 8 * 2 ** 20;
@@ -74,11 +78,13 @@ export class Requests {
    * @throws {BlackTradeError} E_SOURCE_*; {@link SourceHoldError} after the hold was reported
    */
   async ask<T>(question: Question<T>, signal: AbortSignal): Promise<Reply<T>> {
-    const { baseUrl, clock, budget, deadlineMs } = this.#options;
+    const { baseUrl, clock, budget, exchangeTime, deadlineMs } = this.#options;
     const { weight, maxBodyBytes = MAX_BODY_BYTES } = question;
     await this.#leave(question, signal);
 
     const askedTime = this.now();
+    const isTimeBorrowed = exchangeTime.isBorrowed;
+    const { heldUntil } = budget;
     const sentMonotonicMs = clock.monotonic();
     const url = new URL(`${baseUrl.pathname.replace(/\/+$/, "")}${question.path}`, baseUrl);
     url.search = new URLSearchParams(question.query?.(askedTime)).toString();
@@ -96,6 +102,8 @@ export class Requests {
         askedTime,
         sentMonotonicMs,
         receivedMonotonicMs: answer.head.receivedMonotonicMs,
+        isTimeBorrowed,
+        heldUntil,
       };
     } finally {
       if (!isSettled) budget.settle(weight, this.now());

@@ -149,11 +149,12 @@ class Rest implements BinanceRest {
   }
 
   async syncTime(signal: AbortSignal): Promise<void> {
-    const { exchangeTime } = this.#options;
-    const { value, sentMonotonicMs, receivedMonotonicMs } = await this.#requests.ask(
+    const { exchangeTime, budget } = this.#options;
+    const { value, sentMonotonicMs, receivedMonotonicMs, heldUntil } = await this.#requests.ask(
       { path: "/api/v3/time", weight: WEIGHT.time, priority: "live", decode: decodeServerTime },
       signal,
     );
+    budget.endHold(heldUntil);
     if (receivedMonotonicMs - sentMonotonicMs <= MAX_ROUND_TRIP_MS) {
       exchangeTime.observeRoundTrip(sentMonotonicMs, receivedMonotonicMs, value);
     } else {
@@ -167,20 +168,25 @@ class Rest implements BinanceRest {
     priority: RequestPriority,
     signal: AbortSignal,
   ) {
-    return await this.#requests.ask(
-      {
-        path: "/api/v3/klines",
-        query: (askedTime) => ({
+    for (;;) {
+      if (this.#options.exchangeTime.isBorrowed) await this.syncTime(signal);
+      const reply = await this.#requests.ask(
+        {
+          path: "/api/v3/klines",
+          query: (askedTime) => ({
+            symbol: series.symbol,
+            interval: series.timeframe,
+            ...query(askedTime),
+          }),
+          weight: WEIGHT.klines,
+          priority,
+          decode: decodeCandleRows,
           symbol: series.symbol,
-          interval: series.timeframe,
-          ...query(askedTime),
-        }),
-        weight: WEIGHT.klines,
-        priority,
-        decode: decodeCandleRows,
-        symbol: series.symbol,
-      },
-      signal,
-    );
+        },
+        signal,
+      );
+      // Borrowed while it waited for leave: what it shows as closed may be forming still.
+      if (!reply.isTimeBorrowed) return reply;
+    }
   }
 }
