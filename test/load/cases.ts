@@ -262,6 +262,7 @@ export async function runCase(
     const broken = Object.values(violations).reduce((sum, count) => sum + count, 0);
     const took = (last.at - first.at) / 1_000;
     const rssMb = Math.max(...readings.map((reading) => reading.rssMb));
+    const heapMb = Math.max(...readings.map((reading) => reading.heapMb));
     const p = (share: number): number => atMostMs(first.closeToStored, last.closeToStored, share);
     const own = atMostMs(first.eventToStored, last.eventToStored, 0.99);
     const loops = readings.map((reading) => reading.loopP99Ms).sort((a, b) => a - b);
@@ -297,7 +298,7 @@ export async function runCase(
       line:
         `load     ${one.name} (${one.what}) ${took.toFixed(0)} s  frames ${((last.receivedCount - first.receivedCount) / took).toFixed(0)}/s taken over  ` +
         `stored ${((last.storedCount - first.storedCount) / took).toFixed(0)}/s  close→stored p50 ≤ ${p(0.5)} ms p99 ≤ ${p(0.99)} ms  sent→stored p99 ≤ ${own} ms  ` +
-        `loop p99 ${loopP99Ms.toFixed(0)} ms max ${last.loopMaxMs.toFixed(0)} ms  rss ${rssMb.toFixed(0)} MB  cpu ${cpu.toFixed(0)} %  shed ${shed}  open gaps ${last.openGaps}  ` +
+        `loop p99 ${loopP99Ms.toFixed(0)} ms max ${last.loopMaxMs.toFixed(0)} ms  rss ${rssMb.toFixed(0)} MB heap ≤ ${heapMb.toFixed(0)} MB  cpu ${cpu.toFixed(0)} %  shed ${shed}  open gaps ${last.openGaps}  ` +
         `violations ${broken} of ${requestCount} requests  weight ≤ ${maxWeightPerMinute}  begun after ${(readyMs / 1_000).toFixed(0)} s with ${states}, ended with ${endStates.join(", ")}` +
         `${happened === "" ? "" : `  ${happened}`}${over.length === 0 ? "" : `  OVER: ${over.join(", ")}`}`,
     };
