@@ -31,6 +31,19 @@ function number(report: unknown, ...path: readonly (string | number)[]): number 
   return typeof value === "number" ? value : Number.NaN;
 }
 
+/** Candles that were compared with the exchange: how many, and what of them differs. None may. */
+function comparedLine(what: string, report: unknown, key: string): Line {
+  const differing = ["lost", "extra", "wrong"].map((word) => number(report, key, word));
+  return {
+    what: `${what}: lost, extra, wrong`,
+    ours: `${count(number(report, key, "exchange"))}: ${differing.join(", ")}`,
+    target: atMost(
+      differing.reduce((sum, value) => sum + value, 0),
+      0,
+    ),
+  };
+}
+
 function list(report: unknown, ...path: readonly (string | number)[]): readonly Json[] {
   const value = at(report, ...path);
   return Array.isArray(value) ? value : [];
@@ -99,16 +112,7 @@ export const BENCHES: readonly Bench[] = [
     args: ["--seconds", "40"],
     quickArgs: ["--seconds", "5", "--symbols", "20"],
     linesOf: (report) => [
-      {
-        what: "candles of the exchange: lost, extra, wrong",
-        ours: `${count(number(report, "candles", "exchange"))}: ${["lost", "extra", "wrong"].map((word) => number(report, "candles", word)).join(", ")}`,
-        target: atMost(
-          number(report, "candles", "lost") +
-            number(report, "candles", "extra") +
-            number(report, "candles", "wrong"),
-          0,
-        ),
-      },
+      comparedLine("candles of the exchange", report, "candles"),
       {
         what: "closing frame sent → committed, ms p50 / p99 / max",
         ours: ["p50", "p99", "max"]
@@ -216,16 +220,7 @@ export const BENCHES: readonly Bench[] = [
         what: `${text(run, "name")}, simulator ${text(run, "simulator")}`,
         ours: `${count(number(run, "candlesPerSecond"))} candles a second, ${count(number(run, "maxRssMb"))} MB`,
       })),
-      {
-        what: "candles compared: lost, extra, wrong",
-        ours: `${count(number(report, "compared", "exchange"))}: ${["lost", "extra", "wrong"].map((word) => number(report, "compared", word)).join(", ")}`,
-        target: atMost(
-          number(report, "compared", "lost") +
-            number(report, "compared", "extra") +
-            number(report, "compared", "wrong"),
-          0,
-        ),
-      },
+      comparedLine("candles compared", report, "compared"),
     ],
   },
   {

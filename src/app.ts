@@ -1,6 +1,4 @@
-import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -29,12 +27,13 @@ import { type OpenedDatabase, openDatabase } from "./open-database.ts";
 import { QUERY_CONCURRENCY } from "./serve/query-gate.ts";
 import { type Serving, type ServingSources, startServing } from "./serve/serving.ts";
 import { createStatusReader, PATIENCE_MS } from "./serve/status-reader.ts";
-import type { Store } from "./store/index.ts";
+import { createSha256 } from "./sha256.ts";
+import { makeFolder, type Store } from "./store/index.ts";
 import { openLog } from "./telemetry/log.ts";
-import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
+import { createMetrics } from "./telemetry/metrics.ts";
 import { RecentLines } from "./telemetry/recent-lines.ts";
 import { createRecorder } from "./telemetry/record.ts";
-import { createRenderer } from "./telemetry/render.ts";
+import { renderMetrics } from "./telemetry/render.ts";
 import { packageVersion } from "./version.ts";
 
 /** Binance's limit of request weight a minute (binance.md §2.1). */
@@ -75,32 +74,20 @@ export interface RunOptions {
  * @throws {BlackTradeError} whatever keeps it from starting
  */
 export async function runIngest(config: Config, options: RunOptions): Promise<IngestSummary> {
-  const recent = new RecentLines();
-  const log = openLog({
-    level: config.logLevel,
-    isPlain: options.isLogPlain,
-    hasColors: options.hasColors ?? false,
-    secrets: secretsOf(config),
-    write: options.writeLog ?? ((line) => process.stderr.write(line)),
-    recent,
-  });
-  const metrics = createMetrics(packageVersion(), seriesOf(config), config.mode);
-  const recorder = createRecorder(metrics, log, config.mode, systemClock.monotonic);
+  const telling = openTelling(config, options, config.mode);
+  const { log } = telling;
   // First of all: a port in use is a mistake that must show before anything is started.
-  const http = options.isHttpEnabled ? await openHttp(config, metrics, log, recent) : undefined;
+  const http = options.isHttpEnabled ? await openHttp(config, telling) : undefined;
   let database: OpenedDatabase | undefined;
   let mirror: Awaited<ReturnType<typeof prepareMirror>> | undefined;
   try {
-    database = await openDatabase(config, {
-      onNote: (note) => log.warn(note),
-      ...(config.isDbEchoed ? { onStatement: (line) => log.info(line) } : {}),
-    });
+    database = await openToldDatabase(config, log);
     for (const { version, name } of await database.migrate())
       log.info(`Migration ${version} ${name} applied.`);
     const store = await database.openStore("write");
     for (const warning of store.server.warnings) log.warn(warning);
     log.info(`Database: ${database.description}`);
-    mirror = await prepareMirror(config, database, recorder);
+    mirror = await prepareMirror(config, database, telling.record);
     const parts = await exchangeParts(config, store, mirror.record);
     const sources = http && (await servingSources(config, database, store, parts, true));
     const feed = sources && http.show(sources);
@@ -123,6 +110,36 @@ export async function runIngest(config: Config, options: RunOptions): Promise<In
     await mirror?.stop();
     await database?.close();
   }
+}
+
+type Telling = ReturnType<typeof openTelling>;
+
+/** What tells of a run: the log, and the metrics; `record` feeds both. */
+function openTelling(
+  config: Config,
+  options: Pick<RunOptions, "isLogPlain" | "hasColors" | "writeLog">,
+  mode: string,
+) {
+  const recent = new RecentLines();
+  const log = openLog({
+    level: config.logLevel,
+    isPlain: options.isLogPlain,
+    hasColors: options.hasColors ?? false,
+    secrets: secretsOf(config),
+    write: options.writeLog ?? ((line) => process.stderr.write(line)),
+    recent,
+  });
+  const metrics = createMetrics(packageVersion(), seriesOf(config), config.mode);
+  const record = createRecorder(metrics, log, mode, systemClock.monotonic);
+  return { recent, log, metrics, record };
+}
+
+/** The database, with what there is to say of it in the log. */
+function openToldDatabase(config: Config, log: Telling["log"]): Promise<OpenedDatabase> {
+  return openDatabase(config, {
+    onNote: (note) => log.warn(note),
+    ...(config.isDbEchoed ? { onStatement: (line) => log.info(line) } : {}),
+  });
 }
 
 /**
@@ -160,18 +177,12 @@ async function prepareMirror(
 }
 
 /** Listens at once; what there is to show comes later. */
-async function openHttp(
-  config: Config,
-  metrics: Metrics,
-  log: ReturnType<typeof openLog>,
-  recent: RecentLines,
-): Promise<Serving> {
-  const renderMetrics = createRenderer(metrics, config.mode);
+async function openHttp(config: Config, { metrics, log, recent }: Telling): Promise<Serving> {
   const http = await startServing({
     ...config.http,
     clock: systemClock,
     version: packageVersion(),
-    renderMetrics: (view) => renderMetrics(view.isKnown ? view : undefined),
+    renderMetrics: (view) => renderMetrics(metrics, config.mode, view.isKnown ? view : undefined),
     logLines: (afterId) => recent.after(afterId),
     onFault: (error) => log.warn(`HTTP: ${messageOf(error)}`),
   });
@@ -219,10 +230,7 @@ async function servingSources(
           configured: seriesOf(config),
           exchange: EXCHANGE,
           historyMs: (timeframe) => historyDays(config, timeframe) * DAY_MS,
-          createHash: () => {
-            const hash = createHash("sha256");
-            return { update: (text) => hash.update(text), digest: () => hash.digest("hex") };
-          },
+          createHash: createSha256,
           now,
         },
         request,
@@ -243,24 +251,12 @@ export interface ServeRunOptions extends Pick<RunOptions, "signal" | "isLogPlain
  * @throws {BlackTradeError} whatever keeps it from starting
  */
 export async function runServe(config: Config, options: ServeRunOptions): Promise<void> {
-  const recent = new RecentLines();
-  const log = openLog({
-    level: config.logLevel,
-    isPlain: options.isLogPlain,
-    hasColors: options.hasColors ?? false,
-    secrets: secretsOf(config),
-    write: (line) => process.stderr.write(line),
-    recent,
-  });
-  const metrics = createMetrics(packageVersion(), seriesOf(config), config.mode);
-  const record = createRecorder(metrics, log, "serve", systemClock.monotonic);
-  const http = await openHttp(config, metrics, log, recent);
+  const telling = openTelling(config, options, "serve");
+  const { log, record } = telling;
+  const http = await openHttp(config, telling);
   let database: OpenedDatabase | undefined;
   try {
-    database = await openDatabase(config, {
-      onNote: (note) => log.warn(note),
-      ...(config.isDbEchoed ? { onStatement: (line) => log.info(line) } : {}),
-    });
+    database = await openToldDatabase(config, log);
     const store = await openForServing(database);
     for (const warning of store.server.warnings) log.warn(warning);
     log.info(`Database: ${database.description}`);
@@ -312,19 +308,7 @@ export async function withHistory<T>(
   options: HistoryRunOptions,
   act: (tools: HistoryTools) => Promise<T>,
 ): Promise<T> {
-  const log = openLog({
-    level: config.logLevel,
-    isPlain: options.isLogPlain,
-    hasColors: false,
-    secrets: secretsOf(config),
-    write: (line) => process.stderr.write(line),
-  });
-  const record = createRecorder(
-    createMetrics(packageVersion()),
-    log,
-    "backfill",
-    systemClock.monotonic,
-  );
+  const { log, record } = openTelling(config, options, "backfill");
   const database = await openDatabase(config, { onNote: (note) => log.warn(note) });
   try {
     await database.migrate();
@@ -394,8 +378,8 @@ async function exchangeParts(config: Config, store: Store, record: (event: Inges
   };
   const archiveHold = await store.load(ARCHIVE_HOLD);
   const tempFolder = join(config.dataDir, "tmp");
-  await mkdir(config.dataDir, { recursive: true, mode: 0o755 });
-  await mkdir(tempFolder, { recursive: true, mode: 0o700 });
+  await makeFolder(config.dataDir, 0o755);
+  await makeFolder(tempFolder, 0o700);
   const archive = createBinanceArchive({
     baseUrl: config.binance.archiveUrl,
     tempFolder,

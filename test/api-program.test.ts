@@ -8,7 +8,7 @@ import { parquetReadObjects } from "hyparquet";
 import { Database, openStore } from "../src/store/index.ts";
 import { TOKEN, versionOf } from "./support/api-stack.ts";
 import { withDatabase } from "./support/postgres.ts";
-import { Program } from "./support/program.ts";
+import { exchangeSettings, Program } from "./support/program.ts";
 
 /** Whatever `look` gives, once it is not undefined. */
 async function until<T>(look: () => Promise<T | undefined>, ms = 60_000): Promise<T> {
@@ -43,9 +43,7 @@ test("ingest and serve beside it: live candles, jobs, files", { timeout: 180_000
         TRADING_PAIRS: "BTCUSDT",
         TIMEFRAMES: "1s,1m",
         BACKFILL_DAYS: "0.02",
-        BINANCE_REST_URL: url,
-        BINANCE_WS_URL: wsUrl,
-        BINANCE_ARCHIVE_URL: url,
+        ...exchangeSettings({ url, wsUrl }),
       };
       const ingester = start(["ingest"], env);
       const [, ingestUrl = ""] = await ingester.says(/HTTP on (http:[^ ]+?):? /);

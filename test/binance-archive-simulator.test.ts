@@ -10,17 +10,17 @@ import { ExchangeTime } from "../src/core/exchange-time.ts";
 import type { Clock } from "../src/core/ports.ts";
 import type { TimeRange } from "../src/core/range.ts";
 import type { Series } from "../src/core/series.ts";
-import { nextOpenTime, openTimeAt, TIMEFRAMES, type Timeframe } from "../src/core/timeframe.ts";
+import { nextOpenTime, openTimeAt, TIMEFRAMES } from "../src/core/timeframe.ts";
 import { createBinanceArchive, planArchive } from "../src/exchanges/binance/index.ts";
 import {
   type ArchiveDirt,
-  type MarketCandle,
   SeededMarket,
   type Simulator,
   type SimulatorOptions,
   seededSymbols,
   startSimulator,
 } from "../src/simulator/index.ts";
+import { binanceSeries, truthOf } from "./support/live-stack.ts";
 
 /** The archive adapter against the built-in exchange: two readings of the same documents meet. */
 
@@ -97,21 +97,8 @@ async function meet(t: TestContext, options: Partial<SimulatorOptions> = {}, now
   return { simulator, clock, archive, signal, load };
 }
 
-const seriesOf = (symbol: string, timeframe: Timeframe): Series => ({
-  exchange: "binance",
-  symbol,
-  timeframe,
-});
-
-function ours({ firstTradeId: _first, lastTradeId: _last, ...candle }: MarketCandle): Candle {
-  return candle;
-}
-
-function truthOf({ market }: Simulator, series: Series, range: TimeRange, at = NOW): Candle[] {
-  const { symbol, timeframe: interval } = series;
-  return [...market.candles({ symbol, interval }, range, at, "ascending")]
-    .filter(({ closeTime }) => closeTime < at)
-    .map(ours);
+function closedOf({ market }: Simulator, series: Series, range: TimeRange, at = NOW): Candle[] {
+  return truthOf(market, series, range, at).filter(({ closeTime }) => closeTime < at);
 }
 
 const isIn =
@@ -126,7 +113,7 @@ test("history by archives is what the market had, digit for digit, in every time
   for (const timeframe of TIMEFRAMES) {
     const isShort = !["1m", "1h", "1d", "3d", "1w", "1M"].includes(timeframe);
     // A quiet symbol for the months: its market is made faster.
-    const series = seriesOf(isShort ? "币安人生USDT" : "NXSBTC", timeframe);
+    const series = binanceSeries(isShort ? "币安人生USDT" : "NXSBTC", timeframe);
     const range = isShort
       ? { from: Date.UTC(2025, 3, 7, 23), to: Date.UTC(2025, 3, 9, 1) }
       : { from: Date.UTC(2025, 1, 27, 13), to: NOW };
@@ -134,7 +121,7 @@ test("history by archives is what the market had, digit for digit, in every time
     const kinds = new Set(files.map(({ kind }) => kind));
     const isLong = ["3d", "1w", "1M"].includes(timeframe);
     assert.equal(kinds.size, isShort || isLong ? 1 : 2, timeframe);
-    const whole = truthOf(simulator, series, range);
+    const whole = closedOf(simulator, series, range);
     assert.deepEqual(
       rows,
       whole.filter((row) => !isIn(left)(row)),
@@ -146,7 +133,7 @@ test("history by archives is what the market had, digit for digit, in every time
       from: files[0]?.range.from ?? range.from,
       to: files.at(-1)?.range.to ?? range.to,
     };
-    const missing = truthOf(simulator, series, inside).filter(isIn(left));
+    const missing = closedOf(simulator, series, inside).filter(isIn(left));
     assert.deepEqual(missing, [], timeframe);
     if (timeframe === "1m") {
       const [outage] = outages;
@@ -157,9 +144,9 @@ test("history by archives is what the market had, digit for digit, in every time
 
 test("dirty files of all kinds bring the same candles", async (t) => {
   const { simulator, load } = await meet(t);
-  const series = seriesOf("BTCUSDT", "1m");
+  const series = binanceSeries("BTCUSDT", "1m");
   const range = { from: Date.UTC(2025, 3, 6), to: Date.UTC(2025, 3, 7) };
-  const truth = truthOf(simulator, series, range);
+  const truth = closedOf(simulator, series, range);
   const dirts: readonly ArchiveDirt[] = [
     ...(["header", "bom", "crlf", "microseconds", "milliseconds", "mixedUnits"] as const),
     ...(["elevenColumns", "duplicates", "conflicts", "garbage"] as const),
@@ -184,7 +171,7 @@ test("dirty files of all kinds bring the same candles", async (t) => {
 
 test("a day that is missing in a monthly file is in its daily file", async (t) => {
   const { simulator, load, archive, signal } = await meet(t);
-  const series = seriesOf("NXSBTC", "5m");
+  const series = binanceSeries("NXSBTC", "5m");
   const range = { from: Date.UTC(2025, 2, 1), to: Date.UTC(2025, 3, 1) };
   simulator.faults.set({ kind: "archiveDirt", dirt: "missingDay", day: "2025-03-11" });
   const { rows, left } = await load(series, range);
@@ -197,14 +184,14 @@ test("a day that is missing in a monthly file is in its daily file", async (t) =
   assert.ok(answer.kind === "opened");
   for await (const page of answer.pages) rows.push(...page.rows);
   rows.sort((a, b) => a.openTime - b.openTime);
-  assert.deepEqual(rows, truthOf(simulator, series, range));
+  assert.deepEqual(rows, closedOf(simulator, series, range));
 });
 
 test("a checksum that is wrong once, wrong always, or not there", async (t) => {
   const { simulator, load } = await meet(t);
-  const series = seriesOf("NXSBTC", "1h");
+  const series = binanceSeries("NXSBTC", "1h");
   const range = { from: Date.UTC(2025, 3, 6), to: Date.UTC(2025, 3, 7) };
-  const truth = truthOf(simulator, series, range);
+  const truth = closedOf(simulator, series, range);
   const checkOf = async () => {
     const { rows, answers } = await load(series, range);
     assert.deepEqual(rows, truth);
@@ -224,7 +211,7 @@ test("what is not there yet, never was, or is said to be gone is not published",
   const { simulator, clock, archive, load, signal } = await meet(t, {
     switches: { archiveDelayMs: 30 * HOUR },
   });
-  const series = seriesOf("NXSBTC", "1h");
+  const series = binanceSeries("NXSBTC", "1h");
   const range = { from: Date.UTC(2025, 3, 8), to: Date.UTC(2025, 3, 9) };
   const [file] = planArchive(series, range, NOW).files;
   assert.ok(file);
@@ -235,7 +222,7 @@ test("what is not there yet, never was, or is said to be gone is not published",
   assert.ok(answer.kind === "opened");
   assert.equal(answer.madeTime, range.to + 30 * HOUR);
   await answer.close();
-  const [unknown] = planArchive(seriesOf("NOSUCH", "1h"), range, NOW).files;
+  const [unknown] = planArchive(binanceSeries("NOSUCH", "1h"), range, NOW).files;
   assert.ok(unknown);
   assert.equal((await archive.open(unknown, signal)).kind, "not-published");
   simulator.faults.set({ kind: "archive", answer: "404", path: "/daily/" });
@@ -244,7 +231,7 @@ test("what is not there yet, never was, or is said to be gone is not published",
 
 test("trouble of the archive's host: named, once each, and no request during a hold", async (t) => {
   const { simulator, clock, archive, signal } = await meet(t);
-  const series = seriesOf("NXSBTC", "1h");
+  const series = binanceSeries("NXSBTC", "1h");
   const range = { from: Date.UTC(2025, 3, 6), to: Date.UTC(2025, 3, 7) };
   const [file] = planArchive(series, range, NOW).files;
   assert.ok(file);
@@ -287,13 +274,13 @@ test("a file is as old as it says: a later correction is not in it", async (t) =
   const corrections = { share: 1, delayMs: 5 * DAY };
   const market = new SeededMarket({ symbols: seededSymbols(NAMES), corrections });
   const { simulator, load } = await meet(t, { market });
-  const series = seriesOf("BTCUSDT", "1h");
+  const series = binanceSeries("BTCUSDT", "1h");
   const range = { from: Date.UTC(2025, 3, 1), to: Date.UTC(2025, 3, 2) };
   const { rows, answers } = await load(series, range);
   const [answer] = answers;
   assert.ok(answer?.kind === "opened");
-  assert.deepEqual(rows, truthOf(simulator, series, range, answer.madeTime));
-  assert.notDeepEqual(rows, truthOf(simulator, series, range));
+  assert.deepEqual(rows, closedOf(simulator, series, range, answer.madeTime));
+  assert.notDeepEqual(rows, closedOf(simulator, series, range));
 });
 
 test("a 3d candle that still formed when its month was published is left to REST", async (t) => {
@@ -303,11 +290,11 @@ test("a 3d candle that still formed when its month was published is left to REST
   assert.ok(monday !== undefined);
   const now = monday + 30 * DAY;
   const { simulator, load } = await meet(t, {}, now);
-  const series = seriesOf("BTCUSDT", "3d");
+  const series = binanceSeries("BTCUSDT", "3d");
   const range = { from: openTimeAt("1M", monday - 1), to: monday };
   const { rows, left } = await load(series, range);
   const openCell = openTimeAt("3d", monday);
   assert.deepEqual(left, [{ from: openCell, to: nextOpenTime("3d", openCell) }]);
-  const truth = truthOf(simulator, series, range, now);
+  const truth = closedOf(simulator, series, range, now);
   assert.deepEqual(rows, truth.slice(0, -1));
 });

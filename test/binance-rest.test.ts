@@ -12,6 +12,7 @@ import type { TimeRange } from "../src/core/range.ts";
 import type { Series } from "../src/core/series.ts";
 import { type BinanceRest, createBinanceRest } from "../src/exchanges/binance/index.ts";
 import { scaledClock, virtualClock } from "./support/clocks.ts";
+import { freePort } from "./support/free-port.ts";
 import {
   type Answer,
   type ScriptedHttp,
@@ -766,11 +767,3 @@ test("a connection that is taken and never answered ends by the deadline", async
   const error = await errorOf(b.rest.firstOpenTime(SERIES, b.signal));
   assert.equal(error.code, "E_SOURCE_TIMEOUT");
 });
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}

@@ -6,13 +6,9 @@ import type { Candle } from "../src/core/candle.ts";
 import { SourceHoldError } from "../src/core/errors.ts";
 import { ExchangeTime } from "../src/core/exchange-time.ts";
 import type { Clock, LiveEvent } from "../src/core/ports.ts";
-import type { TimeRange } from "../src/core/range.ts";
-import type { Series } from "../src/core/series.ts";
 import { nominalMs, TIMEFRAMES, type Timeframe } from "../src/core/timeframe.ts";
 import { createBinanceRest, refuseUnknownSymbols } from "../src/exchanges/binance/index.ts";
 import {
-  type Market,
-  type MarketCandle,
   SeededMarket,
   type Simulator,
   type SimulatorOptions,
@@ -21,6 +17,7 @@ import {
 } from "../src/simulator/index.ts";
 import { follow } from "./support/binance-follower.ts";
 import { scaledClock } from "./support/clocks.ts";
+import { binanceSeries, truthOf } from "./support/live-stack.ts";
 
 /** The adapter against the built-in exchange: two readings of the same documents meet. */
 
@@ -64,21 +61,6 @@ function restOf({ simulator, clock }: Meeting) {
   return { rest, budget, exchangeTime };
 }
 
-const seriesOf = (symbol: string, timeframe: Timeframe): Series => ({
-  exchange: "binance",
-  symbol,
-  timeframe,
-});
-
-function ours({ firstTradeId: _first, lastTradeId: _last, ...candle }: MarketCandle): Candle {
-  return candle;
-}
-
-function truthOf(market: Market, series: Series, range: TimeRange, now: number): Candle[] {
-  const { symbol, timeframe: interval } = series;
-  return [...market.candles({ symbol, interval }, range, now, "ascending")].map(ours);
-}
-
 const closedOf = (events: readonly LiveEvent[]) =>
   events.flatMap((event) => (event.kind === "candle" && event.isClosed ? [event] : []));
 
@@ -89,7 +71,7 @@ test("history is page by page what the market had, digit for digit, in every tim
   const { rest } = restOf(meeting);
   const spans: Partial<Record<Timeframe, number>> = { "1s": DAY / 48, "1m": 2 * DAY + MINUTE };
   for (const timeframe of TIMEFRAMES) {
-    const series = seriesOf("币安人生USDT", timeframe);
+    const series = binanceSeries("币安人生USDT", timeframe);
     const range = {
       from: START - (spans[timeframe] ?? nominalMs(timeframe) * 12),
       to: START - 3 * MINUTE,
@@ -114,7 +96,7 @@ test("two candles in one minute, off the grid, come over too", async (t) => {
   const offGrid = [{ from: now - DAY, to: now - DAY / 2, shiftMs: 20_799 }];
   const market = new SeededMarket({ symbols: seededSymbols(NAMES), offGrid });
   const meeting = await meet(t, { market });
-  const series = seriesOf("BTCUSDT", "1m");
+  const series = binanceSeries("BTCUSDT", "1m");
   // 999 candles before the odd minute, so that the first answer ends between its two candles.
   const range = { from: now - DAY - 999 * MINUTE, to: now };
   const rows: Candle[] = [];
@@ -134,7 +116,7 @@ test("time, symbols and the first candle are those of the exchange", async (t) =
   const markets = await rest.markets(signal);
   assert.deepEqual(markets.map(({ symbol }) => symbol).sort(), [...NAMES].sort());
   refuseUnknownSymbols(NAMES, markets);
-  const series = seriesOf("BTCUSDT", "1m");
+  const series = binanceSeries("BTCUSDT", "1m");
   const query = { symbol: series.symbol, interval: series.timeframe };
   const range = { from: 0, to: START };
   const [first] = simulator.market.candles(query, range, START, "ascending");
@@ -144,7 +126,10 @@ test("time, symbols and the first candle are those of the exchange", async (t) =
 test("what the stream closes is what REST serves then; the exchange has nothing to complain about", async (t) => {
   const meeting = await meet(t, { switches: { strictPongs: true } });
   const { simulator, clock } = meeting;
-  const series = NAMES.flatMap((symbol) => [seriesOf(symbol, "1m"), seriesOf(symbol, "1s")]);
+  const series = NAMES.flatMap((symbol) => [
+    binanceSeries(symbol, "1m"),
+    binanceSeries(symbol, "1s"),
+  ]);
   const follower = follow(t, series, { wsUrl: simulator.wsUrl, clock });
   await follower.event("connected");
   await pause((1.5 * MINUTE) / FACTOR);
@@ -152,9 +137,8 @@ test("what the stream closes is what REST serves then; the exchange has nothing 
   const closed = closedOf(follower.events);
   assert.ok(closed.length >= 3 + 3 * 60, `${closed.length} closed`);
   for (const { series: one, candle } of closed) {
-    const { symbol, timeframe: interval } = one;
-    const truth = simulator.market.candle({ symbol, interval }, candle.openTime, simulator.now());
-    assert.deepEqual(candle, truth && ours(truth));
+    const range = { from: candle.openTime, to: candle.openTime + 1 };
+    assert.deepEqual([candle], truthOf(simulator.market, one, range, simulator.now()));
   }
   assert.deepEqual(simulator.journal.counts().violations, {});
 });
@@ -162,7 +146,7 @@ test("what the stream closes is what REST serves then; the exchange has nothing 
 test("drops, cuts, dead links and shutdowns: the series come back, within the exchange's limits", async (t) => {
   const meeting = await meet(t);
   const { simulator, clock } = meeting;
-  const series = NAMES.map((symbol) => seriesOf(symbol, "1s"));
+  const series = NAMES.map((symbol) => binanceSeries(symbol, "1s"));
   const follower = follow(t, series, { wsUrl: simulator.wsUrl, clock });
   await follower.event("connected");
   simulator.faults.set({ kind: "drop", code: 1006 });
@@ -191,7 +175,7 @@ test("drops, cuts, dead links and shutdowns: the series come back, within the ex
 test("a silent subscription: acknowledged, mute, and alive after it was asked for again", async (t) => {
   const meeting = await meet(t);
   const { simulator, clock } = meeting;
-  const series = NAMES.map((symbol) => seriesOf(symbol, "1s"));
+  const series = NAMES.map((symbol) => binanceSeries(symbol, "1s"));
   const mute = simulator.faults.set({ kind: "silentSubscribe" });
   const follower = follow(t, series, { wsUrl: simulator.wsUrl, clock });
   await follower.event("connected");
@@ -207,7 +191,7 @@ test("bans and holds: no request reaches the exchange before they are over", asy
   const meeting = await meet(t);
   const { simulator, signal } = meeting;
   const { rest } = restOf(meeting);
-  const series = seriesOf("BTCUSDT", "1m");
+  const series = binanceSeries("BTCUSDT", "1m");
   await rest.syncTime(signal);
   simulator.faults.set({ kind: "rest", answer: "429", retryAfter: 5, count: 1 });
   await assert.rejects(rest.firstOpenTime(series, signal), SourceHoldError);
@@ -224,7 +208,7 @@ test("a flood of requests stays below 90 % of the exchange's limit and brings no
   const { rest } = restOf(meeting);
   await rest.syncTime(signal);
   await rest.markets(signal);
-  const series = seriesOf("BTCUSDT", "1m");
+  const series = binanceSeries("BTCUSDT", "1m");
   await Promise.all(Array.from({ length: 120 }, () => rest.firstOpenTime(series, signal)));
   const { violations, maxWeightPerMinute } = simulator.journal.counts();
   assert.deepEqual(violations, {});

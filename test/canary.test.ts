@@ -9,7 +9,7 @@ import { systemClock } from "../src/clock.ts";
 import { SeededMarket, seededSymbols, startSimulator } from "../src/simulator/index.ts";
 import { Database } from "../src/store/index.ts";
 import { createTestDatabase, sharedServer } from "./support/postgres.ts";
-import { Program } from "./support/program.ts";
+import { exchangeSettings, Program } from "./support/program.ts";
 
 /** Stands in every secret; nothing may ever show it. */
 const CANARY = "S3CR3T";
@@ -55,9 +55,7 @@ test("no output, file, answer or command line holds a secret", { timeout: 240_00
     TRADING_PAIRS: "BTCUSDT",
     TIMEFRAMES: "1s,1m",
     BACKFILL_DAYS: "0.01",
-    BINANCE_REST_URL: simulator.url,
-    BINANCE_WS_URL: simulator.wsUrl,
-    BINANCE_ARCHIVE_URL: simulator.url,
+    ...exchangeSettings(simulator),
     HTTP_PORT: "0",
     DATA_DIR: join(folder, "data"),
     CSV_MIRROR_DIR: join(folder, "mirror"),

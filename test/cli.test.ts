@@ -16,8 +16,9 @@ import {
   startSimulator,
 } from "../src/simulator/index.ts";
 import { Database, startEmbedded } from "../src/store/index.ts";
+import { freePort } from "./support/free-port.ts";
 import { createTestDatabase, sharedServer, type TestServer } from "./support/postgres.ts";
-import { type Finished, Program } from "./support/program.ts";
+import { exchangeSettings, type Finished, Program } from "./support/program.ts";
 
 /** Stands for every secret; no program may ever print it. */
 const CANARY = "S3CR3T";
@@ -96,15 +97,6 @@ async function usersOf(folder: string): Promise<string[]> {
     pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")),
   );
   return lines.filter((line) => line.includes(folder));
-}
-
-async function closedPort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 function newMarket(): SeededMarket {
@@ -201,6 +193,11 @@ describe("the command line", AT_ONCE, () => {
     [["simulate", "--port", "99999"], /E_USAGE: --port: "99999" is not a port/],
     [["simulate", "--speed", "0"], /E_USAGE: --speed: /],
     [["simulate", "--symbols", "a b"], /E_USAGE: --symbols: "A B" is not a symbol/],
+    [["simulate", "--trades-per-day", "500"], /E_USAGE: --trades-per-day is for made-up symbols/],
+    [
+      ["simulate", "--symbols", "2", "--trades-per-day", "5"],
+      /E_USAGE: --trades-per-day: at least 200/,
+    ],
     [["simulate", "--csv", "nothing.csv"], /E_USAGE: --csv: nothing\.csv/],
     [[], /^Examples:/],
   ];
@@ -342,9 +339,7 @@ describe("with a database", AT_ONCE, () => {
     TRADING_PAIRS: SYMBOLS.join(","),
     TIMEFRAMES: "1s,1m",
     BACKFILL_DAYS: "0.01",
-    BINANCE_REST_URL: simulator.url,
-    BINANCE_WS_URL: simulator.wsUrl,
-    BINANCE_ARCHIVE_URL: simulator.url,
+    ...exchangeSettings(simulator),
     WEBSOCKET_RECONNECT_DELAY: "0.2",
     HTTP_PORT: "0",
   });
@@ -360,7 +355,7 @@ describe("with a database", AT_ONCE, () => {
     {
       name: "nobody listens",
       args: ["ingest"],
-      url: async () => `postgresql://u:${CANARY}@127.0.0.1:${await closedPort()}/d`,
+      url: async () => `postgresql://u:${CANARY}@127.0.0.1:${await freePort()}/d`,
       says: /E_DB_UNREACHABLE: database u@127\.0\.0\.1:\d+\/d does not answer: connection refused/,
       remedy: /Start PostgreSQL, or correct host and port/,
     },
@@ -549,7 +544,7 @@ describe("with a database", AT_ONCE, () => {
   test("an exchange that is away at the start is waited for, with HTTP and database up", async () => {
     const own = await createTestDatabase(server, "migrated");
     drops.push(own.drop);
-    const port = await closedPort();
+    const port = await freePort();
     const program = start(["ingest"], {
       ...exchange(),
       DATABASE_URL: superUrl(own.url),

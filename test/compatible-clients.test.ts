@@ -29,7 +29,7 @@ import {
   type Target,
 } from "./support/market-clients.ts";
 import { createTestDatabase, sharedServer, type TestDatabase } from "./support/postgres.ts";
-import { Program } from "./support/program.ts";
+import { exchangeSettings, Program } from "./support/program.ts";
 
 const MINUTE = 60_000;
 const COLLECTED = ["BTCUSDT", "ETHUSDT"];
@@ -118,8 +118,7 @@ describe("clients made for Binance", () => {
       TRADING_PAIRS: COLLECTED.join(","),
       TIMEFRAMES: "1s,1m",
       BACKFILL_DAYS: "0.02",
-      BINANCE_REST_URL: simulator.url,
-      BINANCE_WS_URL: simulator.wsUrl,
+      ...exchangeSettings(simulator),
       HTTP_PORT: "0",
     });
     const [, url = ""] = await program.says(/HTTP on (http:\/\/[\d.]+:\d+)/);
@@ -389,8 +388,7 @@ describe("clients made for Binance", () => {
       TRADING_PAIRS: COLLECTED.join(","),
       TIMEFRAMES: "1s,1m",
       BACKFILL_DAYS: "0.01",
-      BINANCE_REST_URL: ingest.url,
-      BINANCE_WS_URL: ingest.wsUrl,
+      ...exchangeSettings(ingest),
       HTTP_PORT: "0",
     });
     const [theirs, ours] = await Promise.all(

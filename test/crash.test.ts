@@ -14,7 +14,7 @@ import {
 import { startEmbedded } from "../src/store/embedded.ts";
 import { openStore } from "../src/store/index.ts";
 import { binanceSeries, compareWithMarket } from "./support/live-stack.ts";
-import { Program, runProgram } from "./support/program.ts";
+import { exchangeSettings, Program, runProgram } from "./support/program.ts";
 
 /** Kills of each kind; the figures in the change's notes were made with 20. */
 const KILLS = Number(process.env.CRASH_KILLS ?? 4);
@@ -42,8 +42,7 @@ async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
         TRADING_PAIRS: SYMBOLS.join(","),
         TIMEFRAMES: "1s",
         BACKFILL_DAYS: "0.01",
-        BINANCE_REST_URL: simulator.url,
-        BINANCE_WS_URL: simulator.wsUrl,
+        ...exchangeSettings(simulator),
         WEBSOCKET_RECONNECT_DELAY: "0.5",
         HTTP_PORT: "0",
       },

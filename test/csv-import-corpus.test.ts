@@ -843,6 +843,15 @@ const CASES: readonly Case[] = [
     ),
   } as Case,
   {
+    what: "two rows in one line",
+    name: "l2b/BTCUSDT_1h.csv",
+    ...damaged(
+      one(2, (line) => line + line),
+      ONE_REFUSED,
+      /23 columns, not 12: two rows in one line/,
+    ),
+  } as Case,
+  {
     what: "partial last line",
     name: "l3/BTCUSDT_1h.csv",
     content: OWN.slice(0, -60),

@@ -38,7 +38,7 @@ import {
 import { openStore, type Store } from "../src/store/index.ts";
 import { scaledClock } from "./support/clocks.ts";
 import { withDatabase } from "./support/postgres.ts";
-import { Program, runProgram } from "./support/program.ts";
+import { exchangeSettings, Program, runProgram } from "./support/program.ts";
 
 const MINUTE_MS = 60_000;
 const START = Date.UTC(2025, 0, 6);
@@ -513,9 +513,7 @@ async function withProgramScene(run: (scene: ProgramScene) => Promise<void>): Pr
         TRADING_PAIRS: SYMBOLS.join(","),
         TIMEFRAMES: "1s",
         BACKFILL_DAYS: "0.01",
-        BINANCE_REST_URL: simulator.url,
-        BINANCE_WS_URL: simulator.wsUrl,
-        BINANCE_ARCHIVE_URL: simulator.url,
+        ...exchangeSettings(simulator),
         HTTP_PORT: "0",
       };
       await run({ folder, simulator, env });

@@ -19,13 +19,13 @@ import { openLog } from "../src/telemetry/log.ts";
 import { createMetrics } from "../src/telemetry/metrics.ts";
 import { createRecorder } from "../src/telemetry/record.ts";
 import { scaledClock } from "./support/clocks.ts";
-import { createTestDatabase, testSetting, withDatabase } from "./support/postgres.ts";
+import { createTestDatabase, timescale, withDatabase } from "./support/postgres.ts";
 import { startPostgresProxy } from "./support/postgres-proxy.ts";
-import { runProgram } from "./support/program.ts";
+import { exchangeSettings, runProgram } from "./support/program.ts";
 import { selfSignedCertificate } from "./support/tls.ts";
 
 /** Nothing listens there. */
-const NOWHERE = "http://127.0.0.1:65531";
+const NOWHERE = { url: "http://127.0.0.1:65531", wsUrl: "ws://127.0.0.1:65531" };
 const SERIES: Series = { exchange: "binance", symbol: "BTCUSDT", timeframe: "1s" };
 const CANARY = "S3CR3T-canary";
 
@@ -66,9 +66,7 @@ async function look({
     TRADING_PAIRS: "BTCUSDT",
     TIMEFRAMES: "1s",
     HTTP_PORT: "0",
-    BINANCE_REST_URL: NOWHERE,
-    BINANCE_WS_URL: NOWHERE.replace("http", "ws"),
-    BINANCE_ARCHIVE_URL: NOWHERE,
+    ...exchangeSettings(NOWHERE),
     ...flags,
   };
   const findings = await diagnose({
@@ -84,14 +82,6 @@ async function look({
     if (status === "warn" || status === "fail") assert.ok(remedy, `${id} has no remedy: ${found}`);
   }
   return new Map(findings.map((finding) => [finding.id, finding]));
-}
-
-function exchangeFlags(simulator: Pick<Simulator, "url" | "wsUrl"> = exchange): Flags {
-  return {
-    BINANCE_REST_URL: simulator.url,
-    BINANCE_WS_URL: simulator.wsUrl,
-    BINANCE_ARCHIVE_URL: simulator.url,
-  };
 }
 
 function expect(
@@ -125,7 +115,7 @@ async function sql(url: string, text: string): Promise<void> {
 describe("where all is well", () => {
   test("every check that can be made is ok", () =>
     withDatabase(async ({ url }) => {
-      const findings = await look({ flags: { DATABASE_URL: url, ...exchangeFlags() } });
+      const findings = await look({ flags: { DATABASE_URL: url, ...exchangeSettings(exchange) } });
       const bad = [...findings.values()].filter(({ status }) => status === "fail");
       assert.deepEqual(bad, []);
       expect(findings, "exchange-stream", "ok", /first candle after \d+ ms/);
@@ -137,7 +127,7 @@ describe("where all is well", () => {
     }));
 
   test("without any database the rest is looked at all the same", async () => {
-    const findings = await look({ flags: exchangeFlags() });
+    const findings = await look({ flags: exchangeSettings(exchange) });
     expect(findings, "database", "skip", /there is no database yet/);
     expect(findings, "migrations", "skip", /there is no database yet/);
     expect(findings, "exchange-rest", "ok", /answers/);
@@ -310,15 +300,8 @@ describe("planted faults of the database", () => {
     }
   });
 
-  const timescaleUrl = testSetting("TEST_TIMESCALE_URL");
-  test("TimescaleDB that is there and not used", {
-    skip: timescaleUrl === undefined ? "TEST_TIMESCALE_URL is not set" : false,
-  }, async () => {
-    const server = {
-      urlOf: (name: string) => (timescaleUrl ?? "").replace(/\/[^/]*$/, `/${name}`),
-      release: async () => undefined,
-    };
-    const database = await createTestDatabase(server, "empty");
+  test("TimescaleDB that is there and not used", { skip: timescale.skip }, async () => {
+    const database = await createTestDatabase(timescale.server, "empty");
     try {
       await sql(database.url, "drop extension if exists timescaledb");
       const findings = await look({ flags: { DATABASE_URL: database.url } });
@@ -419,7 +402,7 @@ describe("planted faults of ingestion", () => {
       await store.save({ exchange: "binance", untilTime, httpStatus: 418 }, 600_000);
       await store.close();
       const before = exchange.journal.counts();
-      const findings = await look({ flags: { DATABASE_URL: url, ...exchangeFlags() } });
+      const findings = await look({ flags: { DATABASE_URL: url, ...exchangeSettings(exchange) } });
       expect(findings, "ban", "warn", /for another 10 min \(418\)/, /Wait/);
       for (const id of ["exchange-rest", "exchange-stream", "exchange-archive"]) {
         expect(findings, id, "skip", /a ban is stored/);
@@ -445,7 +428,9 @@ describe("planted faults of the exchange", () => {
     test(`REST answers ${answer}`, async () => {
       exchange.faults.set({ kind: "rest", answer });
       try {
-        const findings = await look({ flags: { ...exchangeFlags(), INGESTION_MODE: "polling" } });
+        const findings = await look({
+          flags: { ...exchangeSettings(exchange), INGESTION_MODE: "polling" },
+        });
         expect(findings, "exchange-rest", "fail", found, remedy);
         expect(findings, "exchange-stream", "skip", /polling/);
         assert.equal(exitOf(findings), 4);
@@ -460,7 +445,11 @@ describe("planted faults of the exchange", () => {
       const banning = await startSimulator({ market: new SeededMarket(), clock: systemClock });
       banning.faults.set({ kind: "ban", ms: 300_000 });
       try {
-        const flags = { DATABASE_URL: url, ...exchangeFlags(banning), INGESTION_MODE: "polling" };
+        const flags = {
+          DATABASE_URL: url,
+          ...exchangeSettings(banning),
+          INGESTION_MODE: "polling",
+        };
         const findings = await look({ flags });
         expect(findings, "exchange-rest", "fail", /banned this address/);
         const again = await look({ flags });
@@ -499,7 +488,9 @@ describe("planted faults of the exchange", () => {
   test("a clock that is wrong", async () => {
     exchange.faults.set({ kind: "clockSkew", ms: 90_000 });
     try {
-      const findings = await look({ flags: { ...exchangeFlags(), INGESTION_MODE: "polling" } });
+      const findings = await look({
+        flags: { ...exchangeSettings(exchange), INGESTION_MODE: "polling" },
+      });
       expect(findings, "clock", "warn", /90 s behind the exchange's/, /set-ntp/);
     } finally {
       exchange.faults.clear();
@@ -507,7 +498,7 @@ describe("planted faults of the exchange", () => {
   });
 
   test("symbols that are misspelt or halted", async () => {
-    const flags = { ...exchangeFlags(), INGESTION_MODE: "polling" };
+    const flags = { ...exchangeSettings(exchange), INGESTION_MODE: "polling" };
     const misspelt = await look({ flags: { ...flags, TRADING_PAIRS: "BTCUSD" } });
     expect(misspelt, "symbols", "fail", /no symbol BTCUSD \(did you mean BTCUSDT/, /TRADING_PAIRS/);
     exchange.faults.set({ kind: "symbolStatus", symbol: "BTCUSDT", status: "BREAK" });
@@ -524,7 +515,7 @@ describe("planted faults of the exchange", () => {
     exchange.faults.set({ kind: "refuseUpgrades", status: 451 });
     exchange.faults.set({ kind: "archive", answer: "403" });
     try {
-      const findings = await look({ flags: exchangeFlags() });
+      const findings = await look({ flags: exchangeSettings(exchange) });
       expect(findings, "exchange-rest", "ok", /answers/);
       expect(findings, "exchange-stream", "fail", /region \(451/, /data-stream.binance.vision/);
       expect(findings, "exchange-archive", "fail", /firewall|403/);
@@ -538,7 +529,7 @@ describe("planted faults of the exchange", () => {
     const silent = await startSimulator({ market: new SeededMarket(), clock });
     silent.faults.set({ kind: "silence" });
     try {
-      const findings = await look({ flags: exchangeFlags(silent), clock });
+      const findings = await look({ flags: exchangeSettings(silent), clock });
       expect(findings, "exchange-stream", "warn", /no candle came within 12 s/, /polling/);
     } finally {
       await silent.close();
@@ -685,9 +676,7 @@ describe("planted faults of the machine and its settings", () => {
 
 describe("the command", () => {
   const env = {
-    BINANCE_REST_URL: NOWHERE,
-    BINANCE_WS_URL: NOWHERE.replace("http", "ws"),
-    BINANCE_ARCHIVE_URL: NOWHERE,
+    ...exchangeSettings(NOWHERE),
     HTTP_PORT: "0",
   };
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { globSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -197,5 +197,32 @@ describe("export", () => {
     const { status, stdout, stderr } = await program.ended();
     assert.deepEqual([status, stdout.split("\n").length], [0, 2]);
     assert.doesNotMatch(stderr, /error/i);
+  });
+
+  test("a place that cannot be written is one line with a remedy, and no half of a file", async () => {
+    await writeFile(join(folder, "taken"), "mine");
+    await mkdir(join(folder, "whole.csv"));
+    const small = ["/bin/sh", "-c", 'ulimit -f 1; exec "$@"', "sh"];
+    const full = ["/bin/sh", "-c", '"$@" > /dev/full', "sh"];
+    const wrong: readonly (readonly [RegExp, readonly string[], (readonly string[])?])[] = [
+      [/^error E_FILE: taken is not a folder\n {2}→ name another one\n$/, ["--out", "taken/x.csv"]],
+      [/^error E_FILE: whole.csv is a folder\n {2}→ name a file\n$/, ["--out", "whole.csv"]],
+      [
+        /^error E_FILE: big.csv: the file cannot be larger .*\n {2}→ .*\n$/,
+        ["--out", "big.csv"],
+        small,
+      ],
+      [/^error E_FILE: stdout: the disk is full\n {2}→ make room\n$/, [], full],
+    ];
+    const before = (await readdir(folder)).sort();
+    for (const [says, args, launcher = []] of wrong) {
+      const env = { DATABASE_URL: database.url, NODE_DISABLE_COMPILE_CACHE: "1" };
+      const program = new Program(["export", ...BTC, ...args], env, folder, launcher);
+      const { status, stdout, stderr } = await program.ended();
+      assert.match(stderr, says);
+      assert.deepEqual([status, stdout], [1, ""]);
+    }
+    assert.deepEqual((await readdir(folder)).sort(), before);
+    assert.equal(await readFile(join(folder, "taken"), "utf8"), "mine");
   });
 });

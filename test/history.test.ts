@@ -5,16 +5,11 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { systemClock } from "../src/clock.ts";
-import { WeightBudget } from "../src/core/budget.ts";
 import type { IngestEvent } from "../src/core/events.ts";
 import { ExchangeTime } from "../src/core/exchange-time.ts";
 import { countOpenTimes } from "../src/core/timeframe.ts";
-import {
-  createBinanceArchive,
-  createBinanceRest,
-  planArchive,
-} from "../src/exchanges/binance/index.ts";
-import { History } from "../src/ingest/history.ts";
+import { createBinanceArchive, planArchive } from "../src/exchanges/binance/index.ts";
+import type { History } from "../src/ingest/history.ts";
 import {
   type Market,
   RecordedMarket,
@@ -26,9 +21,10 @@ import {
 } from "../src/simulator/index.ts";
 import { startEmbedded } from "../src/store/embedded.ts";
 import { Database, openStore, type Store } from "../src/store/index.ts";
+import { openHistory } from "./support/history.ts";
 import { binanceSeries, compareWithMarket } from "./support/live-stack.ts";
 import { withDatabase } from "./support/postgres.ts";
-import { Program, runProgram } from "./support/program.ts";
+import { exchangeSettings, Program, runProgram } from "./support/program.ts";
 import { needsSharedData, sharedDataFolder } from "./support/shared-data.ts";
 
 const KILLS = Number(process.env.CRASH_KILLS ?? 4);
@@ -52,27 +48,16 @@ async function withHistoryAt<T>(
   const simulator = await startSimulator({ market, clock: systemClock, startAt });
   try {
     const exchangeTime = new ExchangeTime();
-    const budget = new WeightBudget(6_000);
     const events: IngestEvent[] = [];
     const record = (event: IngestEvent): void => void events.push(event);
-    const shared = { clock: systemClock, exchangeTime, budget, random: Math.random, record };
-    const rest = createBinanceRest({
-      ...shared,
-      baseUrl: simulator.url,
-      onHold: async () => undefined,
-    });
     const archive = createBinanceArchive({
-      ...shared,
+      ...{ clock: systemClock, exchangeTime, record },
       baseUrl: simulator.url,
       tempFolder: tmpdir(),
     });
-    await rest.syncTime(NONE);
-    const history = new History({
-      ...shared,
-      history: rest,
+    const history = await openHistory({
+      ...{ store, url: simulator.url, record, exchangeTime },
       archive: { plan: planArchive, open: archive.open.bind(archive) as never },
-      store,
-      isTrading: () => true,
     });
     const now = (): number => exchangeTime.now(systemClock.monotonic());
     return await act({ simulator, history, now, events });
@@ -279,8 +264,7 @@ describe("history from archives and REST", () => {
     await chmod(dataDir, 0o755);
     const env = {
       DATA_DIR: dataDir,
-      BINANCE_REST_URL: simulator.url,
-      BINANCE_ARCHIVE_URL: simulator.url,
+      ...exchangeSettings(simulator),
     };
     try {
       const series = ["--symbols", "BTCUSDT", "--timeframes", "1m"];
@@ -316,9 +300,7 @@ describe("history from archives and REST", () => {
     await chmod(dataDir, 0o755);
     const env = {
       DATA_DIR: dataDir,
-      BINANCE_REST_URL: simulator.url,
-      BINANCE_WS_URL: simulator.wsUrl,
-      BINANCE_ARCHIVE_URL: simulator.url,
+      ...exchangeSettings(simulator),
     };
     const args = [
       "backfill",

@@ -320,10 +320,10 @@ describe("the clock", () => {
     await clock.advance(1_000);
     const [left] = await store.gaps(BTC);
     assert.equal(left?.reason, "not-fetched");
-    assert.equal(live.reports()[0]?.isCatchingUp, true);
+    assert.equal(live.report(BTC).isCatchingUp, true);
     await store.replace(left ?? assert.fail(), []);
     await clock.advance(10_000);
-    assert.equal(live.reports()[0]?.isCatchingUp, false);
+    assert.equal(live.report(BTC).isCatchingUp, false);
     stop.abort();
     await clock.advance(1_000);
     await running;

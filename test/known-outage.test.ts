@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { systemClock } from "../src/clock.ts";
 import { SeededMarket, seededSymbols, startSimulator } from "../src/simulator/index.ts";
-import { runProgram } from "./support/program.ts";
+import { exchangeSettings, runProgram } from "./support/program.ts";
 
 const KNOWN = /^(in part )?known Binance outage 2021-04-25 04:01–08:45 \(binance\//;
 
@@ -26,9 +26,7 @@ test("a known outage is named beside the gap, and changes neither state nor exit
   await chmod(dataDir, 0o755);
   const env = {
     DATA_DIR: dataDir,
-    BINANCE_REST_URL: simulator.url,
-    BINANCE_WS_URL: simulator.wsUrl,
-    BINANCE_ARCHIVE_URL: simulator.url,
+    ...exchangeSettings(simulator),
   };
   const range = ["--from", "2021-04-25", "--to", "2021-04-26"];
   const series = ["--symbols", "BTCUSDT", "--timeframes", "1m"];

@@ -16,7 +16,7 @@ import { formatOwnRow, OWN_LAYOUT_HEADER } from "../src/csv/own-layout.ts";
 import { tryFolder } from "../src/doctor/folder.ts";
 import { SeededMarket, seededSymbols, startSimulator } from "../src/simulator/index.ts";
 import { candleAt, versionOf } from "./support/api-stack.ts";
-import { Program } from "./support/program.ts";
+import { exchangeSettings, Program } from "./support/program.ts";
 
 describe("files", { skip: process.platform === "win32" ? "no POSIX modes" : false }, () => {
   test("what the program writes under DATA_DIR is for its user only", async () => {
@@ -33,9 +33,7 @@ describe("files", { skip: process.platform === "win32" ? "no POSIX modes" : fals
         TRADING_PAIRS: "BTCUSDT",
         TIMEFRAMES: "1m",
         BACKFILL_DAYS: "40",
-        BINANCE_REST_URL: simulator.url,
-        BINANCE_WS_URL: simulator.wsUrl,
-        BINANCE_ARCHIVE_URL: simulator.url,
+        ...exchangeSettings(simulator),
         HTTP_PORT: "0",
       },
       "/",

@@ -11,7 +11,7 @@ import {
 } from "../src/simulator/index.ts";
 import { Database } from "../src/store/index.ts";
 import { createTestDatabase, sharedServer, type TestDatabase } from "./support/postgres.ts";
-import { Program, runProgram } from "./support/program.ts";
+import { exchangeSettings, Program, runProgram } from "./support/program.ts";
 
 const PREFIX = `bt_sec_${process.pid}_`;
 const ROLES = ["migrator", "ingest", "reader"] as const;
@@ -39,9 +39,7 @@ describe("S18 three roles", { timeout: 180_000 }, () => {
     TRADING_PAIRS: "BTCUSDT",
     TIMEFRAMES: "1s,1m",
     BACKFILL_DAYS: "0.01",
-    BINANCE_REST_URL: simulator.url,
-    BINANCE_WS_URL: simulator.wsUrl,
-    BINANCE_ARCHIVE_URL: simulator.url,
+    ...exchangeSettings(simulator),
     HTTP_PORT: "0",
     DATA_DIR: `/tmp/${PREFIX}data`,
   });

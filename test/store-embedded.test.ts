@@ -14,15 +14,15 @@ import {
   stat,
   writeFile,
 } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { BlackTradeError, type ErrorCode } from "../src/core/errors.ts";
 import { packagedFolder } from "../src/store/embedded/binaries.ts";
 import { withLockFile } from "../src/store/embedded/lock-file.ts";
+import { makeFolder } from "../src/store/embedded/make-folder.ts";
 import { isServer } from "../src/store/embedded/postmaster.ts";
 import {
   Database,
@@ -32,6 +32,8 @@ import {
   openStore,
   startEmbedded,
 } from "../src/store/index.ts";
+import { freePort } from "./support/free-port.ts";
+import { Program } from "./support/program.ts";
 
 const run = promisify(execFile);
 const isRoot = process.getuid?.() === 0;
@@ -335,6 +337,30 @@ describe("the embedded server", () => {
       startEmbedded({ dataDir: join(base, "file", "data") }),
       refusal(/cannot be made/),
     );
+    // Node.js tries for ever to make one where there can be none.
+    if (process.platform === "linux") {
+      await assert.rejects(
+        startEmbedded({ dataDir: "/proc/black-trade/data" }),
+        refusal(/cannot be made: ENOENT/),
+      );
+    }
+    await mkdir(join(base, "there"));
+    const deep = join(base, "there", "a", "b");
+    await makeFolder(deep, 0o755);
+    await makeFolder(deep, 0o755);
+    assert.deepEqual(await readdir(dirname(deep)), ["b"]);
+  });
+
+  test("a folder in which nothing can be written is named", async () => {
+    const dataDir = await dataFolder();
+    const full = ["/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh"];
+    const env = { DATA_DIR: dataDir, NODE_DISABLE_COMPILE_CACHE: "1" };
+    const { status, stderr } = await new Program(["status"], env, "/", full).ended();
+    assert.match(
+      stderr,
+      /^error E_EMBEDDED_START: the folder .* cannot be used: the file cannot be larger .*\n {2}→ .*\n$/,
+    );
+    assert.equal(status, 4);
   });
 
   test("programs that do not run here are told from data that is broken", async () => {
@@ -532,11 +558,3 @@ describe("a lock file", () => {
     assert.equal(await withLockFile(path, 100, async () => 7), 7);
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  return typeof address === "object" && address !== null ? address.port : 0;
-}

@@ -69,11 +69,25 @@ test("db retain: shown before, done, shown after, and taken back", async () => {
     );
     const { notKept } = JSON.parse((await run("retain", "--json")).stdout);
     assert.deepEqual(notKept[0].range, { from: TODAY - 60 * DAY_MS, to: TODAY - 30 * DAY_MS });
-    assert.match(
-      (await run("retain", "1h=all")).stdout,
-      /^720 candles are due to be fetched again\n$/,
+    const again = await run("retain", "1h=all");
+    assert.equal(
+      again.stdout,
+      '720 candles are due to be fetched again: by "ingest" for the series that it collects, by "fill-gaps" for all\n',
     );
     assert.equal((await store.gaps(SERIES))[0]?.reason, "not-fetched");
+  });
+});
+
+test("db retain: of other exchanges nothing is promised to be fetched", async () => {
+  await withCandles(async (run, store) => {
+    const other = { ...SERIES, exchange: "kraken" };
+    await store.write([candleAt(other, TODAY - 40 * DAY_MS, "csv")], []);
+    await run("retain", "1h=30d");
+    const again = await run("retain", "1h=all", "--dry-run");
+    assert.match(
+      again.stdout,
+      /^720 candles would be due .*\n1 candles of other exchanges than binance would be wanted again; nothing fetches them: .*"import-csv --again"\n$/,
+    );
   });
 });
 

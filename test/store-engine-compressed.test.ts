@@ -4,15 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { systemClock } from "../src/clock.ts";
-import { WeightBudget } from "../src/core/budget.ts";
 import { parseDerived } from "../src/core/derived.ts";
-import { ExchangeTime } from "../src/core/exchange-time.ts";
 import type { VersionedCandle } from "../src/core/finality.ts";
 import type { CandleChange } from "../src/core/ports.ts";
 import type { Series } from "../src/core/series.ts";
 import { formatOwnRow, OWN_LAYOUT_HEADER } from "../src/csv/own-layout.ts";
-import { createBinanceRest } from "../src/exchanges/binance/index.ts";
-import { History } from "../src/ingest/history.ts";
 import { SeededMarket, type Simulator, startSimulator } from "../src/simulator/index.ts";
 import {
   Compression,
@@ -24,12 +20,12 @@ import {
 } from "../src/store/index.ts";
 import { candleAt } from "./conformance/store-suite.ts";
 import { importInto, tableText } from "./support/csv-import.ts";
+import { openHistory } from "./support/history.ts";
 import {
   createTestDatabase,
-  serverAt,
   sharedServer,
   type TestServer,
-  testSetting,
+  timescale,
 } from "./support/postgres.ts";
 
 const HOUR_MS = 3_600_000;
@@ -40,8 +36,7 @@ const NEVER = new AbortController().signal;
 const A: Series = { exchange: "binance", symbol: "BTCUSDT", timeframe: "1h" };
 const B: Series = { exchange: "binance", symbol: "ETHUSDT", timeframe: "1h" };
 
-const url = testSetting("TEST_TIMESCALE_URL");
-const skip = url === undefined ? "TEST_TIMESCALE_URL names no server with TimescaleDB" : false;
+const { skip } = timescale;
 
 /** A server under the script, and how its table is compressed between two steps. */
 interface Subject {
@@ -173,27 +168,7 @@ async function repair({ store, compress }: Subject, simulator: Simulator): Promi
   ).filter((_, n) => n < 500 || n >= 520);
   await store.write(wrong, []);
   await compress();
-  const exchangeTime = new ExchangeTime();
-  const shared = {
-    ...{ clock: systemClock, exchangeTime, budget: new WeightBudget(6_000) },
-    ...{ random: Math.random, record: () => undefined },
-  };
-  const rest = createBinanceRest({
-    ...shared,
-    baseUrl: simulator.url,
-    onHold: async () => undefined,
-  });
-  await rest.syncTime(NEVER);
-  const history = new History({
-    ...shared,
-    history: rest,
-    archive: {
-      plan: (_series, range) => ({ files: [], rest: [range] }),
-      open: async () => ({ kind: "not-published" }),
-    },
-    store,
-    isTrading: () => true,
-  });
+  const history = await openHistory({ store, url: simulator.url });
   const range = { from, to: from + 1_200 * step };
   const done = await history.repair([{ series, range }], [], [{ series, ranges: [range] }], NEVER);
   await compress();
@@ -235,15 +210,13 @@ async function withSubject<T>(
 }
 
 describe("compressed chunks", () => {
-  const timescale = serverAt(url ?? "postgresql://localhost");
-
   test("every way of writing and reading ends as on plain PostgreSQL, digit for digit", {
     skip,
   }, async () => {
     const folder = await mkdtemp(join(tmpdir(), "bt-engine-"));
     try {
       const plain = await withSubject(await sharedServer(), false, (one) => script(one, folder));
-      const compressed = await withSubject(timescale, true, (one) => script(one, folder));
+      const compressed = await withSubject(timescale.server, true, (one) => script(one, folder));
       assert.deepEqual(compressed, plain);
       assert.deepEqual((plain as { outcomes: string[] }).outcomes.slice(0, 4), [
         ...["revised", "superseded", "identical", "identical"],
@@ -262,7 +235,7 @@ describe("compressed chunks", () => {
     });
     try {
       const plain = await withSubject(await sharedServer(), false, (one) => repair(one, simulator));
-      const compressed = await withSubject(timescale, true, (one) => repair(one, simulator));
+      const compressed = await withSubject(timescale.server, true, (one) => repair(one, simulator));
       assert.deepEqual(compressed, plain);
       const { candles, replaced, differing } = plain as {
         [name: string]: readonly unknown[];
@@ -276,7 +249,7 @@ describe("compressed chunks", () => {
   test("with the three roles: the ingester corrects what is compressed, and only the owner changes it", {
     skip,
   }, async () => {
-    await withSubject(timescale, true, async ({ url: its, store, compress }) => {
+    await withSubject(timescale.server, true, async ({ url: its, store, compress }) => {
       const prefix = `bt_engine_${process.pid}_`;
       const admin = new Database({ url: its, poolSize: 1 });
       const as = (role: string): string => {

@@ -16,16 +16,16 @@ import {
   migrationStates,
   openStore,
   Retention,
+  type Rollup,
   Rollups,
   type Store,
 } from "../src/store/index.ts";
 import { candleAt } from "./conformance/store-suite.ts";
 import {
   createTestDatabase,
-  serverAt,
   sharedServer,
   type TestServer,
-  testSetting,
+  timescale,
 } from "./support/postgres.ts";
 
 const MINUTE_MS = 60_000;
@@ -44,7 +44,6 @@ interface Engine {
   readonly compression: Compression;
 }
 
-const url = testSetting("TEST_TIMESCALE_URL");
 const servers: readonly {
   readonly name: string;
   readonly isTimescale: boolean;
@@ -55,8 +54,8 @@ const servers: readonly {
   {
     name: "TimescaleDB",
     isTimescale: true,
-    skip: url === undefined ? "TEST_TIMESCALE_URL names no server with TimescaleDB" : false,
-    server: async () => serverAt(url ?? "postgresql://localhost"),
+    skip: timescale.skip,
+    server: async () => timescale.server,
   },
 ];
 
@@ -324,6 +323,24 @@ for (const { name, isTimescale, skip, server } of servers) {
       }
     });
 
+    test("rollup: made, and dropped, by several at once", async ({ admin, store, rollups }) => {
+      const derived = parseDerived("45m");
+      assert.ok(typeof derived !== "string");
+      await fill(store, rows(seriesOf("1m"), TODAY - DAY_MS, 90, MINUTE_MS));
+      const others = [rollups, new Rollups(admin)];
+      for (let round = 0; round < 5; round += 1) {
+        const made: readonly Rollup[] = await Promise.all(
+          others.map((one) => one.make(derived, "1m")),
+        );
+        assert.deepEqual(
+          made.map(({ timeframe }) => timeframe),
+          ["45m", "45m"],
+        );
+        const dropped = await Promise.all(others.map((one) => one.drop("45m")));
+        assert.deepEqual(dropped.toSorted(), [false, true]);
+      }
+    });
+
     test("rollup: exact, aligned, marked; corrections reach it; the exchange's timeframes stay apart", async (engine) => {
       const { admin, store, rollups } = engine;
       const derived = parseDerived("45m");
@@ -531,6 +548,55 @@ for (const { name, isTimescale, skip, server } of servers) {
         assert.equal(await compression.stop(), false);
         const stopped = await compression.facts();
         assert.deepEqual([stopped.afterMs, stopped.compressedCount], [undefined, chunks.length]);
+      });
+
+      test("compress and retain: what another one did meanwhile is done", async (engine) => {
+        const { admin, store, compression, retention } = engine;
+        await fill(store, rows(seriesOf("1h"), TODAY - 400 * DAY_MS, 400 * 24 - 5, HOUR_MS));
+        await compression.compress(30 * DAY_MS, NEVER);
+        await admin.run({ text: "select decompress_chunk(c, true) from show_chunks('candles') c" });
+        const first = "select c::text as name from show_chunks('candles') c order by 1 limit 1";
+        const [{ name } = { name: "" }] = await admin.run<{ name: string }>({ text: first });
+        /** Does `text` in a transaction that ends only when `other` waits for it. */
+        const during = async <T>(text: string, other: () => Promise<T>): Promise<T> => {
+          let result: Promise<T> | undefined;
+          await admin.transaction(async (tx) => {
+            await tx.run({ text });
+            result = other();
+            result.catch(() => undefined);
+            const isWaitedFor = async (): Promise<boolean> => {
+              // What is known of other sessions stands still in a transaction.
+              await tx.run({ text: "select pg_stat_clear_snapshot()" });
+              const waiting = await tx.run({
+                text: "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+              });
+              return waiting.length > 0;
+            };
+            for (let n = 0; n < 500 && !(await isWaitedFor()); n += 1)
+              await new Promise((resolve) => setTimeout(resolve, 5));
+          });
+          return result ?? assert.fail("not begun");
+        };
+        const { chunkCount } = await compression.facts();
+        const { chunks, busyCount } = await during(`select compress_chunk('${name}')`, () =>
+          compression.compress(30 * DAY_MS, NEVER),
+        );
+        assert.equal(busyCount, 0);
+        const { compressedCount } = await compression.facts();
+        assert.deepEqual(
+          [chunks.length, compressedCount > chunks.length],
+          [compressedCount - 1, true],
+        );
+        const [one] = await Promise.all(
+          [compression, new Compression(admin)].map((each) => each.compress(30 * DAY_MS, NEVER)),
+        );
+        assert.deepEqual(one?.chunks, []);
+        assert.equal(await store.count(seriesOf("1h")), 400 * 24 - 5);
+
+        const excess = await retention.excess([{ timeframe: "1h", ageMs: 200 * DAY_MS }]);
+        await during(`drop table ${name}`, () => retention.remove(excess, NEVER));
+        assert.equal(await store.count(seriesOf("1h")), 200 * 24 - 5);
+        assert.ok((await compression.facts()).chunkCount < chunkCount);
       });
     } else {
       test("compress: says in one line that plain PostgreSQL has nothing like it", async ({

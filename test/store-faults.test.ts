@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { inspect } from "node:util";
 import { BlackTradeError, type ErrorCode } from "../src/core/errors.ts";
-import type { Gap } from "../src/core/gaps.ts";
+import { shedGap } from "../src/core/gaps.ts";
 import {
   Database,
   maskPasswords,
@@ -273,6 +273,26 @@ describe("a write under faults of the server", () => {
         await until(async () => (await count()) === 0);
       } finally {
         await admin.close();
+      }
+    });
+  });
+
+  test("what fails at rows of a COPY is thrown as it is, and does not pass for a fault of the database", async () => {
+    await withDatabase(async ({ url }) => {
+      const database = new Database({ url, poolSize: 1 });
+      const fault = new RangeError("a row that nobody thought of");
+      const take = (): never => {
+        throw fault;
+      };
+      try {
+        const text = "copy (select generate_series(1, 100000)) to stdout (format binary)";
+        const thrown = async (work: Promise<unknown>): Promise<unknown> =>
+          work.then(() => undefined).catch((error: unknown) => error);
+        assert.equal(await thrown(database.copyOut(text, take)), fault);
+        assert.equal(await thrown(database.transaction((tx) => tx.copyOut(text, take))), fault);
+        assert.deepEqual(await database.run({ text: "select 1 as one" }), [{ one: 1 }]);
+      } finally {
+        await database.close();
       }
     });
   });
@@ -709,15 +729,7 @@ async function stopProxies(): Promise<void> {
 async function useEverything(url: string): Promise<void> {
   const store = await openStore({ url });
   const series = freshSeries();
-  const gap: Gap = {
-    series,
-    range: { from: T0, to: T0 + MINUTE_MS },
-    reason: "shed",
-    state: "open",
-    foundTime: T0,
-    emptyAnswers: 0,
-    nextTryTime: T0,
-  };
+  const gap = shedGap(series, { from: T0, to: T0 + MINUTE_MS }, T0);
   await store.begin({ mode: "polling", host: "h", pid: 1 }, [series]);
   await store.want([{ series, wantedFrom: T0 }], T0);
   await store.want([{ series, wantedFrom: T0 - MINUTE_MS }], T0);

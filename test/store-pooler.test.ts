@@ -1,12 +1,13 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chown, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { parseDatabaseUrl } from "../src/store/index.ts";
 import { describeStore, type StoreHarness } from "./conformance/store-suite.ts";
+import { freePort } from "./support/free-port.ts";
 import { createTestDatabase, sharedServer } from "./support/postgres.ts";
 import { openedStore } from "./support/store-harness.ts";
 
@@ -77,14 +78,6 @@ async function answers(port: number): Promise<boolean> {
       () => false,
     )
     .finally(() => socket.destroy());
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 describeStore("store behind pgbouncer in transaction mode", harness, {

@@ -12,17 +12,10 @@ import {
   type Store,
 } from "../src/store/index.ts";
 import { candleAt, describeStore, freshSeries } from "./conformance/store-suite.ts";
-import {
-  createTestDatabase,
-  serverAt,
-  type TestDatabase,
-  testSetting,
-} from "./support/postgres.ts";
+import { createTestDatabase, type TestDatabase, timescale } from "./support/postgres.ts";
 import { postgresHarness } from "./support/store-harness.ts";
 
-const url = testSetting("TEST_TIMESCALE_URL");
-const server = serverAt(url ?? "postgresql://localhost");
-const skip = url === undefined ? "TEST_TIMESCALE_URL names no server with TimescaleDB" : false;
+const { server, skip } = timescale;
 
 const T0 = Date.UTC(2024, 0, 1);
 const HOUR_MS = 3_600_000;

@@ -1,17 +1,14 @@
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { test } from "node:test";
 import { systemClock } from "../src/clock.ts";
-import { WeightBudget } from "../src/core/budget.ts";
-import { ExchangeTime } from "../src/core/exchange-time.ts";
 import type { VersionedCandle } from "../src/core/finality.ts";
 import type { Series } from "../src/core/series.ts";
-import { createBinanceRest } from "../src/exchanges/binance/index.ts";
-import { History } from "../src/ingest/history.ts";
 import { verify } from "../src/ingest/verify.ts";
+import { createSha256 } from "../src/sha256.ts";
 import { RecordedMarket, readRecordedFiles, startSimulator } from "../src/simulator/index.ts";
 import { openStore, type Store } from "../src/store/index.ts";
+import { openHistory } from "./support/history.ts";
 import { binanceSeries, compareWithMarket } from "./support/live-stack.ts";
 import { withDatabase } from "./support/postgres.ts";
 import { needsSharedData, readSharedData, sharedDataFolder } from "./support/shared-data.ts";
@@ -21,10 +18,6 @@ const FRAMES = ["15m", "1h", "2h", "4h", "12h", "1d", "1w"] as const;
 const SERVED = ["1h", "4h", "1d"] as const;
 
 const NONE = new AbortController().signal;
-const sha = (): { update(text: string): unknown; digest(): string } => {
-  const hash = createHash("sha256");
-  return { update: (text) => hash.update(text), digest: () => hash.digest("hex") };
-};
 
 /** Loads a CSV file of the replaced system as it is, by the store's own function. */
 async function loadSeed(store: Store, timeframe: (typeof FRAMES)[number]): Promise<Series> {
@@ -89,7 +82,7 @@ test(
           const range = { from: first?.candle.openTime ?? 0, to: (last?.candle.openTime ?? 0) + 1 };
           all.push({ series, range });
         }
-        const result = await verify({ store, createHash: sha }, all, NONE);
+        const result = await verify({ store, createHash: createSha256 }, all, NONE);
         const named = (check: string, timeframe: string): Set<number> =>
           new Set(
             result.findings
@@ -153,26 +146,7 @@ test(
           assert.ok(isNamed, `${frame} ${openTime} was not named`);
         }
 
-        const exchangeTime = new ExchangeTime();
-        const budget = new WeightBudget(6_000);
-        const record = (): void => undefined;
-        const shared = { clock: systemClock, exchangeTime, budget, random: Math.random, record };
-        const rest = createBinanceRest({
-          ...shared,
-          baseUrl: simulator.url,
-          onHold: async () => undefined,
-        });
-        await rest.syncTime(NONE);
-        const history = new History({
-          ...shared,
-          history: rest,
-          archive: {
-            plan: (_series, range) => ({ files: [], rest: [range] }),
-            open: async () => ({ kind: "not-published" }),
-          },
-          store,
-          isTrading: () => true,
-        });
+        const history = await openHistory({ store, url: simulator.url });
         const served = all.filter(({ series }) =>
           SERVED.some((frame) => frame === series.timeframe),
         );

@@ -9,6 +9,7 @@ import {
   secretsOf,
 } from "../config.ts";
 import { BlackTradeError } from "../core/errors.ts";
+import { fileError } from "../core/file-fault.ts";
 import { maskPasswords } from "../store/index.ts";
 import { redactor } from "../telemetry/log.ts";
 import { type Output, readerGone } from "./output.ts";
@@ -90,7 +91,8 @@ function hasEmbedded(dataDir: string): boolean {
 }
 
 /** Writes an error as the user sees it: what, and what to do. @returns the exit status that it stands for */
-export function showError(output: Output, error: unknown, config?: Config): ExitStatus {
+export function showError(output: Output, thrown: unknown, config?: Config): ExitStatus {
+  const error = thrown instanceof BlackTradeError ? thrown : (fileError(thrown) ?? thrown);
   const hideSecrets = redactor(config === undefined ? [] : secretsOf(config));
   const redact = (text: string): string => maskPasswords(hideSecrets(text));
   if (error instanceof BlackTradeError) {
@@ -115,6 +117,31 @@ export function showError(output: Output, error: unknown, config?: Config): Exit
 const STATUS_OF = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 /** A stop that takes longer than this says so. */
 const SLOW_STOP_MS = 1_500;
+
+/** What is left behind by work that stores as it goes, for {@link untilStopped}. */
+export const STORED_STAYS = "what is stored stays, the next run goes on from here";
+
+/**
+ * Does work that a signal may stop. Once stopped, a command ends with the status of the signal, whatever the work threw.
+ * @param stays what is left behind then, as a line for the user; nothing is said when not given
+ */
+export async function untilStopped(
+  output: Pick<Output, "note">,
+  end: (status: ExitStatus) => void,
+  stays: string | undefined,
+  work: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const stop = stopSignal();
+  try {
+    await work(stop.signal);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    if (stays !== undefined) output.note(`stopped; ${stays}`);
+    end(stop.exitStatus());
+  } finally {
+    stop.dispose();
+  }
+}
 
 /**
  * A signal that aborts at SIGINT, SIGTERM and SIGHUP, and when nobody reads the output any more. A second SIGINT or

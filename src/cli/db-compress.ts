@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { BlackTradeError } from "../core/errors.ts";
 import type { CompressionFacts } from "../store/index.ts";
-import { type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
+import { type ExitStatus, untilStopped, withDatabaseFlags } from "./command.ts";
 import { type Answer, showAnswer, withTables } from "./database-command.ts";
 import { byteSize, duration, instant, type Output } from "./output.ts";
 import { parseAge } from "./time-argument.ts";
@@ -36,9 +36,9 @@ Exit status: 0 done, 1 the server cannot compress, 3 some chunks were in use (th
     )
     .action(async (options: CompressOptions) => {
       const afterMs = afterOf(options.after);
-      const stop = stopSignal();
-      try {
-        await withTables({ ...options }, async ({ compression }) => {
+      const stays = "what is compressed stays so, the policy goes on with the rest";
+      await untilStopped(output, end, stays, (signal) =>
+        withTables({ ...options }, async ({ compression }) => {
           if (options.off) {
             const wasOn = await compression.stop();
             const facts = await compression.facts();
@@ -49,7 +49,7 @@ Exit status: 0 done, 1 the server cannot compress, 3 some chunks were in use (th
           const before = await compression.facts();
           const { chunks, busyCount } = await compression.compress(
             afterMs,
-            stop.signal,
+            signal,
             (done, total, range) =>
               output.note(
                 `chunk ${done + 1} of ${total}: ${dayText(range.from)} to ${dayText(range.to)}`,
@@ -69,14 +69,8 @@ Exit status: 0 done, 1 the server cannot compress, 3 some chunks were in use (th
             ],
           });
           end(busyCount === 0 ? 0 : 3);
-        });
-      } catch (error) {
-        if (!stop.signal.aborted) throw error;
-        output.note("stopped; what is compressed stays so, the policy goes on with the rest");
-        end(stop.exitStatus());
-      } finally {
-        stop.dispose();
-      }
+        }),
+      );
     });
 }
 

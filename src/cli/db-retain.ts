@@ -8,8 +8,9 @@ import {
   TIMEFRAMES,
   type Timeframe,
 } from "../core/timeframe.ts";
+import { EXCHANGE } from "../exchanges/binance/index.ts";
 import type { Excess, Keep, NotKept } from "../store/index.ts";
-import { type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
+import { type ExitStatus, untilStopped, withDatabaseFlags } from "./command.ts";
 import { type Answer, showAnswer, withTables } from "./database-command.ts";
 import { instant, type Output, tableLines } from "./output.ts";
 import { grouped, ProgressLine } from "./progress.ts";
@@ -51,10 +52,10 @@ nothing fetches it again. Timeframes that are not named keep everything. Needs t
     )
     .action(async (rules: readonly string[], options: RetainOptions) => {
       const { keeps, wantedAgain } = rulesOf(rules);
-      const stop = stopSignal();
       const line = new ProgressLine(output, process.stderr.isTTY === true && !options.json);
-      try {
-        await withTables({ ...options }, async ({ retention }) => {
+      const stays = "what is removed is in the ledger, the next run goes on from here";
+      await untilStopped(output, end, stays, (signal) =>
+        withTables({ ...options }, async ({ retention }) => {
           if (rules.length === 0) {
             showAnswer(output, options.json, listed(output, await retention.list()));
             end(0);
@@ -70,7 +71,7 @@ nothing fetches it again. Timeframes that are not named keep everything. Needs t
           if (options.dryRun) {
             showAnswer(output, options.json, {
               json: { dryRun: true, excess, wantedAgain: again },
-              lines: [...planned, ...againLines(again, "would be due to be fetched again")],
+              lines: [...planned, ...againLines(again, "would be")],
             });
             end(0);
             return;
@@ -78,7 +79,7 @@ nothing fetches it again. Timeframes that are not named keep everything. Needs t
           if (!options.json) for (const text of planned) output.note(text);
           const totalCandles = excess.reduce((sum, { candleCount }) => sum + candleCount, 0);
           const show = line.phase("removing");
-          const removed = await retention.remove(excess, stop.signal, (doneCandles) =>
+          const removed = await retention.remove(excess, signal, (doneCandles) =>
             show({ doneCandles, totalCandles }),
           );
           line.end();
@@ -95,19 +96,12 @@ nothing fetches it again. Timeframes that are not named keep everything. Needs t
                 : [
                     "Their room is used again after the next autovacuum; to give it back to the disk: VACUUM FULL candles, which locks the table.",
                   ]),
-              ...againLines(again, "are due to be fetched again"),
+              ...againLines(again, "are"),
             ],
           });
           end(0);
-        });
-      } catch (error) {
-        if (!stop.signal.aborted) throw error;
-        line.end();
-        output.note("stopped; what is removed is in the ledger, the next run goes on from here");
-        end(stop.exitStatus());
-      } finally {
-        stop.dispose();
-      }
+        }).finally(() => line.end()),
+      );
     });
 }
 
@@ -157,8 +151,22 @@ function excessLines(output: Output, excess: readonly Excess[]): string[] {
   );
 }
 
-function againLines(again: readonly NotKept[], what: string): string[] {
-  return again.length === 0 ? [] : [`${grouped(candlesOf(again))} candles ${what}`];
+/** Ingestion asks for what is due of the series it collects, `fill-gaps` of all that are stored; other exchanges nobody asks. */
+function againLines(again: readonly NotKept[], verb: "are" | "would be"): string[] {
+  const ours = again.filter(({ series }) => series.exchange === EXCHANGE);
+  const others = again.filter(({ series }) => series.exchange !== EXCHANGE);
+  return [
+    ...(ours.length === 0
+      ? []
+      : [
+          `${grouped(candlesOf(ours))} candles ${verb} due to be fetched again: by "ingest" for the series that it collects, by "fill-gaps" for all`,
+        ]),
+    ...(others.length === 0
+      ? []
+      : [
+          `${grouped(candlesOf(others))} candles of other exchanges than ${EXCHANGE} ${verb} wanted again; nothing fetches them: import their files once more with "import-csv --again"`,
+        ]),
+  ];
 }
 
 function listed(output: Output, notKept: readonly NotKept[]): Answer {

@@ -10,7 +10,7 @@ import { type ExportRequest, exportSeries } from "../csv/export/export.ts";
 import { partitionPath, writeWhole } from "../csv/export/files.ts";
 import { openDatabase } from "../open-database.ts";
 import type { Store } from "../store/index.ts";
-import { configOfExisting, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
+import { configOfExisting, type ExitStatus, untilStopped, withDatabaseFlags } from "./command.ts";
 import { duration, type Output, printable } from "./output.ts";
 import { grouped, ProgressLine } from "./progress.ts";
 import { parseTime } from "./time-argument.ts";
@@ -75,7 +75,7 @@ CSV is the layout that import-csv reads, digit for digit; the newest candle of e
 Parquet: zstd, times in ms UTC, DECIMAL with the smallest scale that holds every value of the file. Arrow: an IPC file
 (Feather 2) or, arrow-stream, a stream; Decimal128. JSON: one array, or ndjson: one object a line; decimals are strings.
 A folder holds SYMBOL_TIMEFRAME.csv, or exchange=…/symbol=…/timeframe=…/ for the other formats (a month is 1mo).
-A file appears when it is whole. Exit status: 0 done, 2 nothing stored is meant, 4 no database.
+A file appears when it is whole. Exit status: 0 done, 1 the file cannot be written, 2 nothing stored is meant, 4 no database.
 `,
     )
     .action((flags: ExportFlags) => run(output, end, flags));
@@ -90,15 +90,14 @@ async function run(
   const range = rangeOf(flags);
   const at = flags.at === undefined ? undefined : parseTime("--at", flags.at, systemClock.now());
   const config = configOfExisting({ ...flags });
-  const stop = stopSignal();
   const beganMs = systemClock.monotonic();
-  try {
+  await untilStopped(output, end, undefined, async (signal) => {
     const database = await openDatabase(config);
     try {
       const store = await database.openStore("read");
       const all = await chosenSeries(store, config, flags);
       const targets = targetsOf(all, format, flags.out);
-      const request = { range, format, areFloats: flags.floats === true, at, signal: stop.signal };
+      const request = { range, format, areFloats: flags.floats === true, at, signal };
       const files: ExportedFile[] = [];
       for (const [series, path] of targets) {
         files.push(await exportOne(output, store, { ...request, series }, path, flags));
@@ -108,12 +107,7 @@ async function run(
     } finally {
       await database.close();
     }
-  } catch (error) {
-    if (!stop.signal.aborted) throw error;
-    end(stop.exitStatus());
-  } finally {
-    stop.dispose();
-  }
+  });
 }
 
 async function exportOne(

@@ -11,7 +11,8 @@ import type { Wanted } from "../ingest/history.ts";
 import {
   configOf,
   type ExitStatus,
-  stopSignal,
+  STORED_STAYS,
+  untilStopped,
   withDatabaseFlags,
   withSeriesFlags,
 } from "./command.ts";
@@ -101,20 +102,19 @@ async function run(
 ): Promise<void> {
   checkFlags(flags);
   const config = configOf({ ...flags });
-  const stop = stopSignal();
   const isDrawn = process.stderr.isTTY === true && !flags.json;
   const line = new ProgressLine(output, isDrawn);
-  try {
+  await untilStopped(output, end, STORED_STAYS, async (signal) => {
     await withHistory(
       config,
       {
-        signal: stop.signal,
+        signal,
         isLogPlain: !flags.json,
         symbols: kind === "backfill" || flags.symbols !== undefined ? config.symbols : [],
         onProgress: (progress) => line.show(progress),
       },
       async (tools) => {
-        const wanted = await wantedOf(flags, config, kind, tools, stop.signal);
+        const wanted = await wantedOf(flags, config, kind, tools, signal);
         const gaps = await tools.history.findGaps(wanted, !flags.dryRun);
         const plan = tools.history.plan(gaps);
         if (!flags.json) {
@@ -130,11 +130,9 @@ async function run(
           end(open.length === 0 ? 0 : 3);
           return;
         }
-        const summary = await tools.history.fill(gaps, stop.signal);
+        const summary = await tools.history.fill(gaps, signal);
         line.end();
-        const open = (await tools.history.findGaps(wanted, false))
-          .concat(await tools.history.waitingGaps(wanted))
-          .filter(isOpen);
+        const open = await tools.history.openGaps(wanted);
         if (flags.json) {
           const document = { plan: planDocument(plan), summary: summaryDocument(summary) };
           output.result(JSON.stringify({ ...document, open: open.map(gapDocument) }));
@@ -142,16 +140,8 @@ async function run(
         const isWhole = summary.outcomes.every(({ problem }) => problem === undefined);
         end(isWhole && open.length === 0 ? 0 : 3);
       },
-    );
-  } catch (error) {
-    if (!stop.signal.aborted) throw error;
-    line.end();
-    output.note("stopped; what is stored stays, the next run goes on from here");
-    end(stop.exitStatus());
-  } finally {
-    line.end();
-    stop.dispose();
-  }
+    ).finally(() => line.end());
+  });
 }
 
 function isOpen({ state }: Gap): boolean {

@@ -1,3 +1,6 @@
+import { ERRORS } from "../core/errors.ts";
+import { fileError } from "../core/file-fault.ts";
+
 /** What a command writes to: results on stdout, everything else on stderr. */
 export interface Output {
   readonly isTerminal: boolean;
@@ -21,7 +24,7 @@ export function processOutput(): Output {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EPIPE" || error.code === "EIO") gone.abort();
       // A log that cannot be written is no reason to stop collecting; a result that cannot be written is.
-      else if (stream === stdout) throw error;
+      else if (stream === stdout) loseResult(error);
     });
   }
   const isTerminal = stdout.isTTY === true;
@@ -37,6 +40,19 @@ export function processOutput(): Output {
     result: (text) => stdout.write(`${text}\n`),
     note: (text) => stderr.write(`${text}\n`),
   };
+}
+
+/** Says why there is no result, and ends the process as failed once what is open is closed. */
+function loseResult(error: Error): void {
+  if (gone.signal.aborted) return;
+  const { message, remedy } = fileError(error, "stdout") ?? { message: `stdout: ${error.message}` };
+  process.stderr.write(
+    `error E_FILE: ${message}\n${remedy === undefined ? "" : `  → ${remedy}\n`}`,
+  );
+  process.once("exit", () => {
+    process.exitCode = ERRORS.E_FILE.exit;
+  });
+  gone.abort();
 }
 
 /** Colours that carry a meaning; each also has a word, so nothing is said by colour alone. */

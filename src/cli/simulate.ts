@@ -5,10 +5,12 @@ import { BlackTradeError, messageOf } from "../core/errors.ts";
 import {
   DEFAULT_SYMBOLS,
   type Market,
+  MIN_TRADES_PER_DAY,
   manySymbols,
   RecordedMarket,
   readRecordedFiles,
   SeededMarket,
+  type SeededSymbol,
   seededSymbols,
   startSimulator,
 } from "../simulator/index.ts";
@@ -20,6 +22,7 @@ interface SimulateOptions {
   readonly port: string;
   readonly seed: string;
   readonly symbols?: string;
+  readonly tradesPerDay?: string;
   readonly csv?: readonly string[];
   readonly startAt?: string;
   readonly speed: string;
@@ -35,6 +38,10 @@ export function simulateCommand(output: Output, end: (status: ExitStatus) => voi
     .option(
       "--symbols <list>",
       "symbols of the seeded market, or a number of made-up ones (default: a dozen)",
+    )
+    .option(
+      "--trades-per-day <number>",
+      "of each made-up symbol (default: a few busy and most of them quiet, as on the real market)",
     )
     .option(
       "--csv <files...>",
@@ -108,13 +115,21 @@ async function marketOf(options: SimulateOptions): Promise<{ market: Market; las
     return { market: new RecordedMarket({ series }), lastTime };
   }
   const seed = numberOf("--seed", options.seed);
-  const symbols =
-    options.symbols === undefined
-      ? DEFAULT_SYMBOLS
-      : /^\d+$/.test(options.symbols)
-        ? manySymbols(Number(options.symbols))
-        : seededSymbols(namesOf(options.symbols));
-  return { market: new SeededMarket({ seed, symbols }) };
+  return { market: new SeededMarket({ seed, symbols: symbolsOf(options) }) };
+}
+
+function symbolsOf({ symbols, tradesPerDay }: SimulateOptions): readonly SeededSymbol[] {
+  const count = symbols !== undefined && /^\d+$/.test(symbols) ? Number(symbols) : undefined;
+  if (tradesPerDay === undefined) {
+    if (symbols === undefined) return DEFAULT_SYMBOLS;
+    return count === undefined ? seededSymbols(namesOf(symbols)) : manySymbols(count);
+  }
+  if (count === undefined)
+    throw usage("--trades-per-day is for made-up symbols", "give --symbols a number as well");
+  const wanted = numberOf("--trades-per-day", tradesPerDay);
+  if (wanted < MIN_TRADES_PER_DAY)
+    throw usage(`--trades-per-day: at least ${MIN_TRADES_PER_DAY}`, "give a greater number");
+  return manySymbols(count, wanted);
 }
 
 function namesOf(text: string): string[] {
@@ -147,8 +162,10 @@ function portOf(text: string): number {
   );
 }
 
-function listenError(error: unknown, port: number): BlackTradeError {
-  const isTaken = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
+function listenError(error: unknown, port: number): unknown {
+  // What is no system call's fault is a defect, and shown as one.
+  if (!(error instanceof Error && "syscall" in error && "code" in error)) return error;
+  const isTaken = error.code === "EADDRINUSE";
   return new BlackTradeError(
     isTaken ? "E_PORT_IN_USE" : "E_HTTP_BIND",
     isTaken

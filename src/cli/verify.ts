@@ -1,24 +1,23 @@
-import { createHash } from "node:crypto";
 import { Command } from "commander";
 import { withHistory } from "../app.ts";
 import { systemClock } from "../clock.ts";
 import { type Config, SETTINGS } from "../config.ts";
-import type { Certificate } from "../core/certificate.ts";
 import { BlackTradeError } from "../core/errors.ts";
-import { type Finding, groupFindings, type Severity } from "../core/findings.ts";
+import type { Finding } from "../core/findings.ts";
 import { seriesLabel } from "../core/series.ts";
 import { EXCHANGE } from "../exchanges/binance/index.ts";
 import { chooseWanted } from "../ingest/choose.ts";
 import type { Wanted } from "../ingest/history.ts";
 import { type Reread, sampleRanges, type Verification, verify } from "../ingest/verify.ts";
 import { openDatabase } from "../open-database.ts";
+import { createSha256 } from "../sha256.ts";
 import type { Store } from "../store/index.ts";
-import { configOfExisting, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
-import { knownOutageOf } from "./known-outage.ts";
-import { instant, type Output, paint, type Tone, tableLines } from "./output.ts";
-import { grouped, ProgressLine } from "./progress.ts";
+import { configOfExisting, type ExitStatus, untilStopped, withDatabaseFlags } from "./command.ts";
+import type { Output } from "./output.ts";
+import { ProgressLine } from "./progress.ts";
 import { checkRange, parseTime } from "./time-argument.ts";
 import { type VerifyCsvOptions, verifyCsv } from "./verify-csv.ts";
+import { isClean, type Repaired, verificationDocument, verificationLines } from "./verify-lines.ts";
 
 interface VerifyFlags {
   readonly symbols?: string;
@@ -31,9 +30,6 @@ interface VerifyFlags {
   readonly list?: boolean;
   readonly json?: boolean;
 }
-
-const TONES: Readonly<Record<Severity, Tone>> = { wrong: "bad", suspect: "busy", info: "dim" };
-const SHOWN = 60;
 
 /** `verify`: check what is stored. */
 export function verifyCommand(output: Output, end: (status: ExitStatus) => void): Command {
@@ -82,94 +78,108 @@ async function run(
 ): Promise<void> {
   checkFlags(flags);
   const config = configOfExisting({ ...flags });
-  const stop = stopSignal();
-  const { signal } = stop;
   const line = new ProgressLine(output, process.stderr.isTTY === true && !flags.json);
-  const check = (store: Store, all: readonly Wanted[], what: string): Promise<Verification> =>
-    verify({ store, createHash: createSha, onProgress: line.phase(what) }, all, signal).finally(
-      () => line.end(),
-    );
-  const createSha = (): { update(text: string): unknown; digest(): string } => {
-    const hash = createHash("sha256");
-    return { update: (text) => hash.update(text), digest: () => hash.digest("hex") };
-  };
-  const chosen = (store: Store, now: number): Promise<readonly Wanted[]> =>
-    chooseWanted(
-      { store, configured: [], exchange: EXCHANGE, now },
-      {
-        kind: "verify",
-        symbols: flags.symbols === undefined ? undefined : config.symbols,
-        timeframes: flags.timeframes === undefined ? undefined : config.timeframes,
-        from: flags.from === undefined ? undefined : parseTime("--from", flags.from, now),
-        to: flags.to === undefined ? undefined : parseTime("--to", flags.to, now),
-        isAsking: flags.againstExchange !== undefined || flags.repair === true,
-      },
-    );
+  const stays = "nothing that was not committed was changed";
+  await untilStopped(output, end, stays, async (signal) => {
+    const request: Request = { output, flags, config, line, signal };
+    const isAsking = flags.againstExchange !== undefined || flags.repair === true;
+    const verifying =
+      flags.csv !== undefined
+        ? verifyCsv(output, config, csvOptions(request))
+        : isAsking
+          ? verifyAsking(request)
+          : verifyStored(request);
+    end((await verifying.finally(() => line.end())) ? 0 : 3);
+  });
+}
+
+/** What one call of the command works with. */
+interface Request {
+  readonly output: Output;
+  readonly flags: VerifyFlags;
+  readonly config: Config;
+  readonly line: ProgressLine;
+  readonly signal: AbortSignal;
+}
+
+/** Without a request to the exchange. @returns whether all is clean */
+async function verifyStored(request: Request): Promise<boolean> {
+  const database = await openDatabase(request.config);
   try {
-    if (flags.csv !== undefined) {
-      end((await verifyCsv(output, config, csvOptions(flags, config, line, signal))) ? 0 : 3);
-      return;
-    }
-    if (flags.againstExchange === undefined && !flags.repair) {
-      const database = await openDatabase(config);
-      try {
-        const store = await database.openStore("read");
-        const all = await chosen(store, await nowOf(store));
-        const result = await check(store, all, "checking");
-        show(output, result, flags, undefined);
-        end(isClean(result) ? 0 : 3);
-      } finally {
-        await database.close();
-      }
-      return;
-    }
-    await withHistory(
-      config,
-      {
-        signal,
-        isLogPlain: !flags.json,
-        symbols: flags.symbols === undefined ? [] : config.symbols,
-        onProgress: (progress) => line.show(progress, "filling"),
-      },
-      async ({ store, history, now }) => {
-        const all = await chosen(store, now());
-        const first = await check(store, all, "checking");
-        const findings: Finding[] = [...first.findings];
-        const compared: Reread[] = [];
-        if (flags.againstExchange !== undefined) {
-          for (const { series, range } of all) {
-            const pages = Number(flags.againstExchange);
-            const ranges =
-              flags.againstExchange === true ? [range] : sampleRanges(series, range, pages);
-            const onProgress = line.phase(`asking for ${seriesLabel(series)}`);
-            findings.push(...(await history.compare(series, ranges, signal, onProgress)));
-            line.end();
-            compared.push({ series, ranges });
-          }
-        }
-        const before = { ...first, findings };
-        if (!flags.repair) {
-          show(output, before, flags, undefined);
-          end(isClean(before) ? 0 : 3);
-          return;
-        }
-        const onProgress = line.phase("reading again");
-        const repaired = await history.repair(all, findings, compared, signal, onProgress);
-        line.end();
-        const after = await check(store, all, "checking again");
-        show(output, before, flags, { ...repaired, after });
-        end(isClean(after) ? 0 : 3);
-      },
-    );
-  } catch (error) {
-    if (!signal.aborted) throw error;
-    line.end();
-    output.note("stopped; nothing that was not committed was changed");
-    end(stop.exitStatus());
+    const store = await database.openStore("read");
+    const all = await chosen(request, store, await nowOf(store));
+    const result = await check(request, store, all, "checking");
+    show(request, result);
+    return isClean(result);
   } finally {
-    line.end();
-    stop.dispose();
+    await database.close();
   }
+}
+
+/** Against the exchange, with a repair, or both. @returns whether all is clean in the end */
+function verifyAsking(request: Request): Promise<boolean> {
+  const { flags, config, line, signal } = request;
+  return withHistory(
+    config,
+    {
+      signal,
+      isLogPlain: !flags.json,
+      symbols: flags.symbols === undefined ? [] : config.symbols,
+      onProgress: (progress) => line.show(progress, "filling"),
+    },
+    async ({ store, history, now }) => {
+      const all = await chosen(request, store, now());
+      const first = await check(request, store, all, "checking");
+      const findings: Finding[] = [...first.findings];
+      const compared: Reread[] = [];
+      if (flags.againstExchange !== undefined) {
+        for (const { series, range } of all) {
+          const pages = Number(flags.againstExchange);
+          const ranges =
+            flags.againstExchange === true ? [range] : sampleRanges(series, range, pages);
+          const onProgress = line.phase(`asking for ${seriesLabel(series)}`);
+          findings.push(...(await history.compare(series, ranges, signal, onProgress)));
+          line.end();
+          compared.push({ series, ranges });
+        }
+      }
+      const before = { ...first, findings };
+      if (!flags.repair) {
+        show(request, before);
+        return isClean(before);
+      }
+      const onProgress = line.phase("reading again");
+      const repaired = await history.repair(all, findings, compared, signal, onProgress);
+      line.end();
+      const after = await check(request, store, all, "checking again");
+      show(request, before, { ...repaired, after });
+      return isClean(after);
+    },
+  );
+}
+
+function chosen({ flags, config }: Request, store: Store, now: number): Promise<readonly Wanted[]> {
+  return chooseWanted(
+    { store, configured: [], exchange: EXCHANGE, now },
+    {
+      kind: "verify",
+      symbols: flags.symbols === undefined ? undefined : config.symbols,
+      timeframes: flags.timeframes === undefined ? undefined : config.timeframes,
+      from: flags.from === undefined ? undefined : parseTime("--from", flags.from, now),
+      to: flags.to === undefined ? undefined : parseTime("--to", flags.to, now),
+      isAsking: flags.againstExchange !== undefined || flags.repair === true,
+    },
+  );
+}
+
+function check(
+  { line, signal }: Request,
+  store: Store,
+  all: readonly Wanted[],
+  what: string,
+): Promise<Verification> {
+  const options = { store, createHash: createSha256, onProgress: line.phase(what) };
+  return verify(options, all, signal).finally(() => line.end());
 }
 
 /** Before a database is opened for it. @throws {BlackTradeError} E_USAGE */
@@ -190,12 +200,7 @@ function checkFlags(flags: VerifyFlags): void {
   }
 }
 
-function csvOptions(
-  flags: VerifyFlags,
-  config: Config,
-  line: ProgressLine,
-  signal: AbortSignal,
-): VerifyCsvOptions {
+function csvOptions({ flags, config, line, signal }: Request): VerifyCsvOptions {
   const now = systemClock.now();
   return {
     folder: flags.csv ?? "",
@@ -219,135 +224,9 @@ async function nowOf(store: Store): Promise<number> {
   return last?.now ?? Date.now();
 }
 
-function isClean({ findings, certificates }: Verification): boolean {
-  return (
-    findings.every(({ severity }) => severity === "info") &&
-    certificates.every((one) => one.isClean)
-  );
-}
-
-interface Repaired {
-  readonly askedCount: number;
-  readonly revisedCount: number;
-  readonly storedCount: number;
-  readonly after: Verification;
-}
-
-function show(
-  output: Output,
-  result: Verification,
-  flags: VerifyFlags,
-  repaired: Repaired | undefined,
-): void {
-  if (flags.json) {
-    output.result(
-      JSON.stringify({
-        isClean: isClean(repaired?.after ?? result),
-        candleCount: result.candleCount,
-        certificates: (repaired?.after ?? result).certificates,
-        findings: result.findings.map(findingDocument),
-        ...(repaired === undefined
-          ? {}
-          : {
-              repair: {
-                askedCount: repaired.askedCount,
-                revisedCount: repaired.revisedCount,
-                storedCount: repaired.storedCount,
-                findingsAfter: repaired.after.findings.map(findingDocument),
-              },
-            }),
-      }),
-    );
-    return;
-  }
-  output.result(
-    `${grouped(result.candleCount)} candles of ${result.certificates.length} series checked`,
-  );
-  for (const line of findingLines(output, result.findings, flags.list === true))
-    output.result(line);
-  if (repaired !== undefined) {
-    output.result("");
-    output.result(
-      `repair: ${grouped(repaired.askedCount)} candles read again, ${grouped(repaired.revisedCount)} corrected (old versions kept), ${grouped(repaired.storedCount)} new`,
-    );
-    output.result("after the repair:");
-    for (const line of findingLines(output, repaired.after.findings, false)) output.result(line);
-  }
-  output.result("");
-  for (const line of certificateLines(output, (repaired?.after ?? result).certificates))
-    output.result(line);
-}
-
-function findingLines(output: Output, findings: readonly Finding[], isListed: boolean): string[] {
-  if (findings.length === 0) return [paint(output, "good", "no findings")];
-  if (isListed) {
-    const rows = findings
-      .slice(0, 10_000)
-      .map((one) => [
-        { text: seriesLabel(one.series) },
-        { text: instant(one.openTime) },
-        { text: one.severity, tone: TONES[one.severity] },
-        { text: `${one.check}/${one.what}` },
-        { text: `${one.evidence}${differencesText(one)}${outageText(one)}` },
-      ]);
-    return tableLines(output, ["SERIES", "OPENS", "SEVERITY", "CHECK", "EVIDENCE"], rows);
-  }
-  const groups = groupFindings(findings);
-  const rows = groups
-    .slice(0, SHOWN)
-    .map((group) => [
-      { text: seriesLabel(group.series) },
-      { text: `${group.check}/${group.what}` },
-      { text: group.severity, tone: TONES[group.severity] },
-      { text: grouped(group.count), isRight: true },
-      { text: instant(group.range.from) },
-      { text: instant(group.range.to) },
-    ]);
-  const more = groups.length > SHOWN ? [`… and ${groups.length - SHOWN} more kinds`] : [];
-  return [
-    ...tableLines(output, ["SERIES", "CHECK", "SEVERITY", "COUNT", "FROM", "TO"], rows),
-    ...more,
-    "every one of them: --list or --json",
-  ];
-}
-
-function differencesText({ differences }: Finding): string {
-  const parts = differences.map(
-    ({ field, actual, expected }) => `${field} ${actual} ≠ ${expected}`,
-  );
-  return parts.length === 0 ? "" : `: ${parts.join(", ")}`;
-}
-
-function outageText({ check, series, range }: Finding): string {
-  const known = check === "gaps" ? knownOutageOf(series, range) : undefined;
-  return known === undefined ? "" : `; ${known}`;
-}
-
-function findingDocument(finding: Finding): object {
-  if (finding.check !== "gaps") return finding;
-  return { ...finding, knownOutage: knownOutageOf(finding.series, finding.range) ?? null };
-}
-
-function certificateLines(output: Output, certificates: readonly Certificate[]): string[] {
-  return tableLines(
-    output,
-    ["CERTIFICATE", "EXPECTED", "PRESENT", "CONFIRMED", "ABSENT", "CLEAN", "SHA-256"],
-    certificates.map((one) => [
-      { text: seriesLabel(one.series) },
-      { text: grouped(one.expectedCount), isRight: true },
-      { text: grouped(one.presentCount), isRight: true },
-      { text: `${Math.floor(one.confirmedShare * 1_000) / 10} %`, isRight: true },
-      {
-        text:
-          Object.entries(one.absentCounts)
-            .map(([reason, count]) => `${grouped(count)} ${reason}`)
-            .join(", ") || "-",
-      },
-      {
-        text: one.isClean ? "yes" : "no",
-        tone: one.isClean ? ("good" as const) : ("bad" as const),
-      },
-      { text: one.hash },
-    ]),
-  );
+function show({ output, flags }: Request, found: Verification, repaired?: Repaired): void {
+  const lines = flags.json
+    ? [JSON.stringify(verificationDocument(found, repaired))]
+    : verificationLines(output, found, repaired, flags.list === true);
+  for (const line of lines) output.result(line);
 }

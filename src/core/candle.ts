@@ -1,5 +1,4 @@
 import type { Series } from "./series.ts";
-import { closeTimeOf, isAligned, type Timeframe } from "./timeframe.ts";
 
 /** One candle as the exchange served it. Prices and volumes are the exchange's decimal text, digit for digit. */
 export interface Candle {
@@ -36,17 +35,3 @@ export const DECIMAL_FIELDS = [
   "takerBuyVolume",
   "takerBuyQuoteVolume",
 ] as const satisfies readonly (keyof Candle)[];
-
-/** What is unusual about a real candle. Such candles are stored as served; the flag is derived, never a filter. */
-export type CandleFlag = "off-grid" | "cut-short";
-
-/**
- * Flags of a candle: `off-grid` = it does not open on the timeframe's grid (Binance 2017-12, 2018-02),
- * `cut-short` = its close time is not that of its grid cell (an outage, or the odd rows of 2020-12-21).
- */
-export function candleFlags(timeframe: Timeframe, candle: Candle): CandleFlag[] {
-  const flags: CandleFlag[] = [];
-  if (!isAligned(timeframe, candle.openTime)) flags.push("off-grid");
-  else if (candle.closeTime !== closeTimeOf(timeframe, candle.openTime)) flags.push("cut-short");
-  return flags;
-}

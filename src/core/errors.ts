@@ -49,6 +49,7 @@ export const ERRORS = {
   E_SOURCE_REFUSED: { exit: 4, retryable: false, title: "exchange refused the request" },
   E_SOURCE_SERVER: { exit: 4, retryable: true, title: "exchange has an internal error" },
   E_SOURCE_SYMBOL: { exit: 2, retryable: false, title: "exchange has no such symbol" },
+  E_FILE: { exit: 1, retryable: false, title: "file cannot be used" },
   E_CSV_MIRROR: { exit: 1, retryable: false, title: "CSV mirror cannot be kept" },
 } as const satisfies Readonly<Record<string, { exit: number; retryable: boolean; title: string }>>;
 

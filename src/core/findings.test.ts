@@ -11,7 +11,6 @@ import {
   type Severity,
   VALUE_FIELDS,
   valueText,
-  worstSeverity,
 } from "./findings.ts";
 import { seriesKey } from "./series.ts";
 import { cellOf } from "./timeframe.ts";
@@ -101,16 +100,6 @@ test("a repair fetches the cells of all that is suspect or wrong, and nothing el
           assert.ok(edges.some(({ range }) => range.to === to));
         }
       }
-    }),
-  );
-});
-
-test("the worst severity decides", () => {
-  fc.assert(
-    fc.property(findings(), (all) => {
-      const order = ["info", "suspect", "wrong"];
-      const worst = Math.max(-1, ...all.map((each) => order.indexOf(each.severity)));
-      assert.equal(worstSeverity(all), order[worst]);
     }),
   );
 });

@@ -169,13 +169,6 @@ export function groupFindings(findings: readonly Finding[]): FindingGroup[] {
   return [...groups.values()];
 }
 
-/** The gravest severity among them, `undefined` when there are none. A clean run has none above `info`. */
-export function worstSeverity(findings: readonly Finding[]): Severity | undefined {
-  return (["wrong", "suspect", "info"] as const).find((severity) =>
-    findings.some((finding) => finding.severity === severity),
-  );
-}
-
 /** What a repair fetches: the cells of all findings above `info`, merged, by series; in order of display. */
 export function rangesToRepair(
   findings: readonly Finding[],

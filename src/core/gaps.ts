@@ -132,28 +132,12 @@ export function knownAbsence(
 
 /** A ledger entry for candles that ought to be there and were not asked for yet: due at once. */
 export function notFetchedGap(series: Series, range: TimeRange, now: number): Gap {
-  return {
-    series,
-    range,
-    reason: "not-fetched",
-    state: "open",
-    foundTime: now,
-    emptyAnswers: 0,
-    nextTryTime: now,
-  };
+  return dueGap(series, range, "not-fetched", now);
 }
 
 /** A ledger entry for candles that were dropped under load: to be fetched as soon as there is room. */
 export function shedGap(series: Series, range: TimeRange, now: number): Gap {
-  return {
-    series,
-    range,
-    reason: "shed",
-    state: "open",
-    foundTime: now,
-    emptyAnswers: 0,
-    nextTryTime: now,
-  };
+  return dueGap(series, range, "shed", now);
 }
 
 /** No time at which anything is asked for again: 9999-01-01. */
@@ -161,15 +145,7 @@ const NEVER = 253_370_764_800_000;
 
 /** A ledger entry for candles that are not kept: not asked for until somebody wants them back. */
 export function notKeptGap(series: Series, range: TimeRange, now: number): Gap {
-  return {
-    series,
-    range,
-    reason: "not-kept",
-    state: "confirmed",
-    foundTime: now,
-    emptyAnswers: 0,
-    nextTryTime: NEVER,
-  };
+  return { ...dueGap(series, range, "not-kept", now), state: "confirmed", nextTryTime: NEVER };
 }
 
 /**
@@ -177,28 +153,21 @@ export function notKeptGap(series: Series, range: TimeRange, now: number): Gap {
  * @param openTime as the file has it; the entry is for its cell
  */
 export function unfinishedGap(series: Series, openTime: number, now: number): Gap {
-  const range = cellOf(series.timeframe, openTime);
-  return {
-    series,
-    range,
-    reason: "unfinished-in-source",
-    state: "open",
-    foundTime: now,
-    emptyAnswers: 0,
-    nextTryTime: Math.max(now, range.to),
-  };
+  const gap = dueGap(series, cellOf(series.timeframe, openTime), "unfinished-in-source", now);
+  return { ...gap, nextTryTime: Math.max(now, gap.range.to) };
 }
 
 /** A ledger entry for a candle that was served and refused; it is asked for again, for the exchange may mend it. */
 export function rejectedGap(series: Series, openTime: number, now: number): Gap {
+  const gap = dueGap(series, cellOf(series.timeframe, openTime), "rejected", now);
+  return { ...gap, nextTryTime: now + CONFIRM_AFTER_MS };
+}
+
+/** A new ledger entry for a stretch that was never asked for, due at once. */
+function dueGap(series: Series, range: TimeRange, reason: GapReason, now: number): Gap {
   return {
-    series,
-    range: cellOf(series.timeframe, openTime),
-    reason: "rejected",
-    state: "open",
-    foundTime: now,
-    emptyAnswers: 0,
-    nextTryTime: now + CONFIRM_AFTER_MS,
+    ...{ series, range, reason },
+    ...{ state: "open", foundTime: now, emptyAnswers: 0, nextTryTime: now },
   };
 }
 

@@ -1,16 +1,20 @@
 import type { Certificate } from "./certificate.ts";
 import type { Timeframe } from "./timeframe.ts";
 
-/** What a job is to do. */
-export interface JobRequest {
-  readonly kind: "fill" | "backfill" | "verify";
-  /** All that are stored when not given; `backfill` takes what is configured. */
+/** Series and times that a command or a job is about; what is not named is everything. */
+export interface Scope {
+  /** `backfill` takes what is configured, the others what is stored. */
+  readonly kind: "backfill" | "fill" | "verify";
   readonly symbols?: readonly string[] | undefined;
   readonly timeframes?: readonly Timeframe[] | undefined;
   /** First open time, epoch ms; as far back as there is something, or as is configured, when not given. */
   readonly from?: number | undefined;
   /** Exclusive; now when not given. */
   readonly to?: number | undefined;
+}
+
+/** What a job is to do. */
+export interface JobRequest extends Scope {
   /** Of `verify`: read again from the exchange what is missing or suspect. */
   readonly isRepairing?: boolean | undefined;
 }

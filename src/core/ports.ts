@@ -324,7 +324,8 @@ export interface RunStore {
   ): Promise<void>;
   /**
    * Says from where on each series is wanted, once the exchange's time is known. A known series keeps its older start;
-   * an earlier start than stored enters the new stretch into the gap ledger as `not-fetched`.
+   * an earlier start than stored enters the new stretch into the gap ledger as `not-fetched`; so does what is not
+   * accounted for before the end of what is not kept, and the series goes on behind that.
    * @param exchangeTime epoch ms
    * @returns how far each is accounted for
    */

@@ -9,6 +9,11 @@ export function isEmptyRange(range: TimeRange): boolean {
   return range.to <= range.from;
 }
 
+/** True when the instant lies in one of the ranges. */
+export function isWithin(ranges: readonly TimeRange[], time: number): boolean {
+  return ranges.some(({ from, to }) => time >= from && time < to);
+}
+
 /** The part that two ranges share, or `undefined` when they share none. */
 export function intersectRanges(a: TimeRange, b: TimeRange): TimeRange | undefined {
   const shared = { from: Math.max(a.from, b.from), to: Math.min(a.to, b.to) };

@@ -155,6 +155,31 @@ test("garbage in any field is a short refusal, never an exception", () => {
   );
 });
 
+test("whatever a caller of the library gives for a value is a refusal, never an exception", () => {
+  const circle: Record<string, unknown> = {};
+  circle.self = circle;
+  const thrower = (): never => {
+    throw new Error("no text");
+  };
+  const odd: readonly unknown[] = [
+    circle,
+    { toJSON: thrower },
+    { toJSON: () => undefined },
+    { big: 1n },
+    Object.assign(() => 1, { toString: thrower }),
+    Symbol("x"),
+    1n,
+    undefined,
+  ];
+  for (const field of Object.keys(sound()) as (keyof Candle)[]) {
+    for (const value of odd) {
+      const rejection = validateCandle({ ...sound(), [field]: value } as Candle, SEEN);
+      assert.match(rejection?.code ?? "", /^not-a-/);
+      assert.ok((rejection?.detail.length ?? 0) > field.length + 4);
+    }
+  }
+});
+
 test("a time in seconds or in microseconds is refused, whatever the time", () => {
   fc.assert(
     fc.property(

@@ -79,8 +79,17 @@ export function validateCandle(candle: Candle, observedTime: number): Rejection 
 }
 
 function shown(value: unknown): string {
+  const text = textOf(value);
+  return text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}…` : text;
+}
+
+/** Never throws: what is refused may be anything, also an object that has no text. */
+function textOf(value: unknown): string {
   // JSON for objects too: a decoded one may have a member `toString` that is no function.
   const isJson = typeof value === "string" || typeof value === "object";
-  const text = isJson ? JSON.stringify(value) : String(value);
-  return text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}…` : text;
+  try {
+    return (isJson ? JSON.stringify(value) : String(value)) ?? "nothing";
+  } catch {
+    return `${typeof value === "object" ? "an" : "a"} ${typeof value} without a text`;
+  }
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { backoffDelay } from "../core/backoff.ts";
 import { BlackTradeError, messageOf } from "../core/errors.ts";
 import type { Recorder, WrittenCandle } from "../core/events.ts";
+import { fileFault } from "../core/file-fault.ts";
 import type { CandleChange, CandleChanges, CandleQueries, Clock } from "../core/ports.ts";
 import type { TimeRange } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
@@ -261,20 +262,9 @@ function ignore(): void {}
 function explained(error: unknown): { readonly code: string; readonly reason: string } {
   if (error instanceof BlackTradeError)
     return { code: error.code, reason: `${error.message}; ${error.remedy}` };
-  const { code = "", path } = error as NodeJS.ErrnoException;
-  const meaning = MEANINGS[code];
-  const reason = meaning === undefined ? messageOf(error) : `${meaning} (${code} ${path ?? ""})`;
-  return { code: "E_CSV_MIRROR", reason };
+  const fault = fileFault(error, "CSV_MIRROR_DIR");
+  if (fault === undefined) return { code: "E_CSV_MIRROR", reason: messageOf(error) };
+  const { code, path = "" } = error as NodeJS.ErrnoException;
+  const meaning = [fault.what, fault.remedy].filter((text) => text !== undefined).join("; ");
+  return { code: "E_CSV_MIRROR", reason: `${meaning} (${code} ${path})` };
 }
-
-const MEANINGS: Readonly<Record<string, string>> = {
-  ENOSPC: "the disk is full; make room",
-  EDQUOT: "the disk quota is used up; make room",
-  EFBIG: "the file cannot be larger on this disk, or by this user's limit (ulimit -f)",
-  EACCES: "there is no right to write; give this user the right to write in CSV_MIRROR_DIR",
-  EPERM: "there is no right to write; give this user the right to write in CSV_MIRROR_DIR",
-  EROFS: "the disk is read-only",
-  ENOTDIR: "CSV_MIRROR_DIR is not a folder; name another one",
-  EEXIST: "CSV_MIRROR_DIR is not a folder; name another one",
-  EMFILE: "too many files are open; raise the limit (ulimit -n)",
-};

@@ -1,38 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { ROW_PLAN } from "../../test/support/row-plan.ts";
 import { PackedCandles } from "../core/packed-candles.ts";
 import { cellsOf } from "./cells.ts";
 import { columnsOf } from "./layout.ts";
 import { PlainRows } from "./plain-rows.ts";
-import type { RowPlan } from "./plan.ts";
 import { RowReader } from "./row-reader.ts";
 
 const T0 = Date.UTC(2024, 0, 1);
 const HOUR = 3_600_000;
 const NOW = Date.UTC(2026, 0, 1);
 const SEEN = Date.UTC(2025, 0, 1);
-
-const PLAN: RowPlan = {
-  layout: "test",
-  series: { exchange: "binance", symbol: "BTCUSDT", timeframe: "1h" },
-  columns: columnsOf([
-    ...(["openTime", undefined, "open", "high", "low", "close", "volume"] as const),
-    ...([
-      "closeTime",
-      "quoteVolume",
-      "tradeCount",
-      "takerBuyVolume",
-      "takerBuyQuoteVolume",
-    ] as const),
-  ]),
-  delimiter: ",",
-  units: ["ms"],
-  zoneMs: 0,
-  hasOddCandles: false,
-  hasDecimalComma: false,
-  notes: [],
-};
 
 const cell = (): fc.Arbitrary<string> =>
   fc.oneof(
@@ -87,13 +66,16 @@ const spoilt = (): fc.Arbitrary<string> =>
       return text.slice(0, at) + character + text.slice(at + 1);
     });
 
-const six = { ...PLAN, columns: columnsOf(["openTime", "open", "high", "low", "close", "volume"]) };
+const six = {
+  ...ROW_PLAN,
+  columns: columnsOf(["openTime", "open", "high", "low", "close", "volume"]),
+};
 
 test("a plain line is read from its bytes as from its cells", () => {
   let plainCount = 0;
   const lines = fc.array(fc.oneof(line(), wide(), spoilt()), { minLength: 1, maxLength: 20 });
   fc.assert(
-    fc.property(lines, fc.constantFrom(PLAN, six), (texts, plan) => {
+    fc.property(lines, fc.constantFrom(ROW_PLAN, six), (texts, plan) => {
       const plain = PlainRows.of(plan, NOW);
       const packed = new PackedCandles(plan.series);
       const reader = new RowReader(plan, NOW);
@@ -117,15 +99,18 @@ test("a plain line is read from its bytes as from its cells", () => {
 
 test("usual lines are read from their bytes", () => {
   const text = `${T0},2024-01-01T00:00:00,42283.58,42554.57,42261.02,42475.23,1271.68108,${T0 + HOUR - 1},53957248.973,47134,682.57581,28957416.819`;
-  const packed = new PackedCandles(PLAN.series);
+  const packed = new PackedCandles(ROW_PLAN.series);
   const bytes = Buffer.from(`x${text}\r\n`);
-  assert.equal(PlainRows.of(PLAN, NOW)?.read(bytes, 1, bytes.length - 2, packed, SEEN), true);
+  assert.equal(PlainRows.of(ROW_PLAN, NOW)?.read(bytes, 1, bytes.length - 2, packed, SEEN), true);
   const { candle, source } = packed.at(0);
   assert.equal(source, "csv");
   assert.equal(candle.takerBuyQuoteVolume, "28957416.819");
   const partial = PlainRows.of(six, NOW);
   assert.equal(partial?.readText(`${T0 + HOUR},1.5,2,1,1.75,3,more,"`, packed, SEEN), false);
   assert.equal(partial?.readText(`${T0 + HOUR},1.5,2,1,1.75,3,more,`, packed, SEEN), true);
+  // Two rows in one line.
+  const short = PlainRows.of({ ...six, usualWidth: 6 }, NOW);
+  assert.equal(short?.readText(`${T0 + HOUR},1,2,1,1,3${T0},1,2,1,1,3`, packed, SEEN), false);
   const [, last] = [packed.at(0), packed.at(1)];
   assert.deepEqual(
     [last.source, last.candle.quoteVolume, last.candle.tradeCount, last.candle.closeTime],
@@ -134,7 +119,7 @@ test("usual lines are read from their bytes", () => {
 });
 
 test("files whose times are text, or whose rows name their series, have no plain rows", () => {
-  assert.equal(PlainRows.of({ ...PLAN, units: ["text"] }, NOW), undefined);
-  assert.equal(PlainRows.of({ ...PLAN, symbolColumn: 1 }, NOW), undefined);
-  assert.equal(PlainRows.of({ ...PLAN, hasDecimalComma: true }, NOW), undefined);
+  assert.equal(PlainRows.of({ ...ROW_PLAN, units: ["text"] }, NOW), undefined);
+  assert.equal(PlainRows.of({ ...ROW_PLAN, symbolColumn: 1 }, NOW), undefined);
+  assert.equal(PlainRows.of({ ...ROW_PLAN, hasDecimalComma: true }, NOW), undefined);
 });

@@ -3,7 +3,7 @@ import { MAX_ROW_DIGITS, type PackedCandles } from "../core/packed-candles.ts";
 import { closeTimeOf, isAligned } from "../core/timeframe.ts";
 import type { Field } from "./layout.ts";
 import { MAX_LINE_BYTES } from "./line-blocks.ts";
-import type { RowPlan } from "./plan.ts";
+import { mostCells, type RowPlan } from "./plan.ts";
 
 /**
  * Reads rows that have nothing but plain numbers, as most rows of most files, from bytes to bytes: no text is made of
@@ -15,6 +15,8 @@ export class PlainRows {
   readonly #delimiter: number;
   /** What each column is, from the first to the last that is needed. */
   readonly #kinds: Uint8Array;
+  /** More cells are left to the reader of cells. */
+  readonly #most: number;
   /** For each of {@link DECIMAL_FIELDS} its column, -1 when the file has none. */
   readonly #places: Int8Array;
   readonly #source: "csv" | "csv-partial";
@@ -35,6 +37,7 @@ export class PlainRows {
     const { columns } = plan;
     this.#delimiter = plan.delimiter.charCodeAt(0);
     this.#kinds = new Uint8Array(width);
+    this.#most = mostCells(plan, width);
     for (const field of Object.keys(columns) as Field[]) {
       this.#kinds[columns[field] ?? width] = kindOf(field);
     }
@@ -124,10 +127,14 @@ export class PlainRows {
       )
         return false;
     }
-    // What stands in further columns is of no interest, but for quotes, in which there may be a delimiter.
+    // What stands in further columns is of no interest, but for quotes, in which there may be a delimiter, and their number.
     if (at < to && bytes[at] !== delimiter) return false;
-    for (; at < to; at += 1) if (bytes[at] === QUOTE) return false;
-    return true;
+    let cells = kinds.length;
+    for (; at < to; at += 1) {
+      if (bytes[at] === QUOTE) return false;
+      if (bytes[at] === delimiter) cells += 1;
+    }
+    return cells <= this.#most;
   }
 
   /** Digits only, `most` of them at most. @returns where they end, -1 when they are none */
@@ -145,26 +152,18 @@ export class PlainRows {
 
   /** A decimal of the grammar of `core/decimal.ts`. @returns where it ends, -1 when it is none */
   #decimal(bytes: Uint8Array, from: number, to: number, column: number): number {
-    let value = 0;
-    let at = from;
+    const point = this.#integer(bytes, from, to, column, WHOLE_DIGITS);
+    if (point < 0 || (point - from > 1 && bytes[from] === ZERO)) return -1;
+    if (point >= to || bytes[point] !== POINT) return point;
+    let value = this.#values[column] ?? 0;
+    let at = point + 1;
     for (; at < to; at += 1) {
       const digit = (bytes[at] ?? 0) - ZERO;
       if (digit < 0 || digit > 9) break;
       value = value * 10 + digit;
     }
-    const length = at - from;
-    if (length === 0 || length > 20 || (length > 1 && bytes[from] === ZERO)) return -1;
-    let scale = 0;
-    if (at < to && bytes[at] === POINT) {
-      const point = at;
-      for (at += 1; at < to; at += 1) {
-        const digit = (bytes[at] ?? 0) - ZERO;
-        if (digit < 0 || digit > 9) break;
-        value = value * 10 + digit;
-      }
-      scale = at - point - 1;
-      if (scale === 0 || scale > 18) return -1;
-    }
+    const scale = at - point - 1;
+    if (scale === 0 || scale > SCALE_DIGITS) return -1;
     this.#values[column] = value / (POWERS[scale] ?? 1);
     return at;
   }
@@ -233,8 +232,10 @@ const MAX_WIDTH = 100;
 const MAX_CHARACTER = 4;
 const TIME_DIGITS = 13;
 const COUNT_DIGITS = 10;
+const WHOLE_DIGITS = 20;
+const SCALE_DIGITS = 18;
 const EXACT_LENGTH = 15;
 const MIN_TIME = 1_199_145_600_000;
 const MAX_COUNT = 2_147_483_647;
 /** Powers of ten that a double holds exactly. */
-const POWERS = Float64Array.from({ length: 19 }, (_, exponent) => 10 ** exponent);
+const POWERS = Float64Array.from({ length: SCALE_DIGITS + 1 }, (_, exponent) => 10 ** exponent);

@@ -27,6 +27,8 @@ export interface RowPlan {
   readonly series: Series;
   readonly columns: Columns;
   readonly delimiter: string;
+  /** Cells that its rows usually have, or more; absent when that is not known. */
+  readonly usualWidth?: number;
   readonly units: readonly TimeUnit[];
   readonly zoneMs: number;
   readonly symbolColumn?: number;
@@ -86,6 +88,7 @@ export function planRows(sample: Sample, hints: ImportHints): RowPlan | FileRefu
     series: series.series,
     columns: match.columns,
     delimiter: sample.delimiter,
+    ...(sample.kind === "text" ? { usualWidth: usualWidth(sample) } : {}),
     units: times.units,
     zoneMs: times.zoneMs,
     ...(match.symbolColumn === undefined ? {} : { symbolColumn: match.symbolColumn }),
@@ -96,6 +99,18 @@ export function planRows(sample: Sample, hints: ImportHints): RowPlan | FileRefu
     ...(match.symbol === undefined ? {} : { ownSymbol: match.symbol }),
     notes: series.notes,
   };
+}
+
+/** Cells of most of the first rows, or of the header when it has more. */
+function usualWidth({ header, rows }: Sample): number {
+  const counts = [...Map.groupBy(rows, ({ length }) => length)];
+  const [width = 0] = counts.toSorted(([, a], [, b]) => b.length - a.length)[0] ?? [];
+  return Math.max(width, header?.length ?? 0);
+}
+
+/** More cells than this are two rows in one line: a line end got lost, and a value ran into the next row's time. */
+export function mostCells({ usualWidth: usual }: RowPlan, neededWidth: number): number {
+  return usual === undefined ? Number.POSITIVE_INFINITY : Math.max(usual, 2 * neededWidth - 2);
 }
 
 function wholeUntilOf(match: LayoutMatch, hints: ImportHints): Pick<RowPlan, "wholeUntil"> {

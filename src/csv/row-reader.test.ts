@@ -2,35 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parse } from "csv-parse/sync";
 import fc from "fast-check";
+import { ROW_PLAN } from "../../test/support/row-plan.ts";
 import { cellsOf } from "./cells.ts";
-import { columnsOf } from "./layout.ts";
-import type { RowPlan } from "./plan.ts";
 import { RowReader } from "./row-reader.ts";
 
 const T0 = Date.UTC(2024, 0, 1);
 const HOUR = 3_600_000;
 const NOW = Date.UTC(2026, 0, 1);
-
-const PLAN: RowPlan = {
-  layout: "test",
-  series: { exchange: "binance", symbol: "BTCUSDT", timeframe: "1h" },
-  columns: columnsOf([
-    ...(["openTime", undefined, "open", "high", "low", "close", "volume"] as const),
-    ...([
-      "closeTime",
-      "quoteVolume",
-      "tradeCount",
-      "takerBuyVolume",
-      "takerBuyQuoteVolume",
-    ] as const),
-  ]),
-  delimiter: ",",
-  units: ["ms"],
-  zoneMs: 0,
-  hasOddCandles: false,
-  hasDecimalComma: false,
-  notes: [],
-};
 
 test("cells without quotes are what a CSV parser makes of them, and with quotes too", () => {
   fc.assert(
@@ -51,7 +29,7 @@ test("cells without quotes are what a CSV parser makes of them, and with quotes 
 
 test("refusals name what is wrong", () => {
   const refusalOf = (text: string): string => {
-    const read = new RowReader(PLAN, NOW).read(text.split(","));
+    const read = new RowReader(ROW_PLAN, NOW).read(text.split(","));
     return "code" in read ? `${read.code}: ${read.detail}` : "taken";
   };
   const good = `${T0},x,2,3,1,2,9,${T0 + HOUR - 1},18,5,4,8`;
@@ -68,4 +46,10 @@ test("refusals name what is wrong", () => {
   assert.match(refusalOf(good.replace(",2,3,1,2,", ",0,3,0,2,")), /^price-not-positive/);
   assert.match(refusalOf(good.slice(0, 40)), /^columns: it has \d+ columns, not 12/);
   assert.match(refusalOf(good.replace(",5,4", ",5.5,4")), /^not-a-count/);
+  // A line end got lost: its last value would run into the next row's time.
+  assert.match(refusalOf(good + good), /^columns: it has 23 columns, not 12: two rows in one line/);
+  for (const taken of [`${good},extra`, `${good},1,2,3`, good + ",".repeat(30)])
+    assert.equal(refusalOf(taken), "taken");
+  const wide = new RowReader({ ...ROW_PLAN, usualWidth: 30 }, NOW);
+  assert.ok("candle" in wide.read([...good.split(","), ...new Array(18).fill("more")]));
 });

@@ -5,7 +5,7 @@ import { closeTimeOf, isAligned, nominalMs } from "../core/timeframe.ts";
 import { validateCandle } from "../core/validate.ts";
 import { symbolOf, timeframeOf } from "./names.ts";
 import { isAbsent, plainCount, plainDecimal } from "./numbers.ts";
-import type { RowPlan } from "./plan.ts";
+import { mostCells, type RowPlan } from "./plan.ts";
 import { readTime } from "./times.ts";
 
 /** A row as a candle. */
@@ -29,6 +29,7 @@ const EXACT_LENGTH = 15;
 export class RowReader {
   readonly #plan: RowPlan;
   readonly #width: number;
+  readonly #most: number;
   readonly #now: number;
   /** Of the row that is being read. */
   #problem: RowRefusal | undefined;
@@ -41,12 +42,17 @@ export class RowReader {
     const { symbolColumn, timeframeColumn } = plan;
     const named = [symbolColumn ?? 0, timeframeColumn ?? 0];
     this.#width = 1 + Math.max(...Object.values(plan.columns), ...named);
+    this.#most = mostCells(plan, this.#width);
   }
 
   /** Reads the cells of a line. */
   read(cells: readonly string[]): ReadRow | RowRefusal {
     if (cells.length < this.#optionalWidth(cells)) {
       return { code: "columns", detail: `it has ${cells.length} columns, not ${this.#width}` };
+    }
+    if (cells.length > this.#most && cells.slice(this.#most).some((cell) => cell.trim() !== "")) {
+      const detail = `it has ${cells.length} columns, not ${this.#width}: two rows in one line`;
+      return { code: "columns", detail };
     }
     const { columns } = this.#plan;
     const other = this.#otherSeries(cells);

@@ -1,19 +1,12 @@
+import type { Scope } from "../core/job.ts";
 import type { CandleQueries, CoverageStore, StatusStore } from "../core/ports.ts";
 import { type Series, seriesKey } from "../core/series.ts";
-import { openTimeAt, type Timeframe } from "../core/timeframe.ts";
+import { openTimeAt } from "../core/timeframe.ts";
 import { wholeFrom } from "./audit.ts";
 import { dueEnd, type Wanted } from "./history.ts";
 
-/** Series and times that a command or a job is about; what is not named is everything. */
-export interface Choice {
-  /** `backfill` takes what is configured, the others what is stored. */
-  readonly kind: "backfill" | "fill" | "verify";
-  readonly symbols?: readonly string[] | undefined;
-  readonly timeframes?: readonly Timeframe[] | undefined;
-  /** First open time, epoch ms. */
-  readonly from?: number | undefined;
-  /** Exclusive; now when not given. */
-  readonly to?: number | undefined;
+/** A scope, with how it is to be understood. */
+export interface Choice extends Scope {
   /** Where a series begins when `from` is not given; `undefined`: there is nothing of it. */
   readonly startOf?: ((series: Series) => Promise<number | undefined>) | undefined;
   /** The exchange will be asked: series of others, which files brought, are left out. */

@@ -1,15 +1,17 @@
 import type { Recorder } from "../core/events.ts";
 import { judgeRows, LONE_ROW_SETTLED_MS, SETTLE_MS } from "../core/finality.ts";
 import type { ConfirmStore, HistorySource } from "../core/ports.ts";
+import { isWithin } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
 import { cellOf, nextOpenTime, openTimeAt, shiftOpenTime } from "../core/timeframe.ts";
+import { type RemovedStore, removedRanges } from "./detect.ts";
 import type { Intake } from "./intake.ts";
 import type { Writer } from "./writer.ts";
 
 /** What confirming needs. */
 export interface ConfirmOptions {
   readonly history: HistorySource;
-  readonly store: ConfirmStore;
+  readonly store: ConfirmStore & RemovedStore;
   readonly intake: Intake;
   readonly writer: Writer;
   readonly record: Recorder;
@@ -64,12 +66,13 @@ export async function confirmPage(
     const wanted = new Set(openTimes.filter((openTime) => openTime < to));
     // One cell more, so that the last wanted row has a successor that proves it.
     const asked = { from: first, to: nextOpenTime(timeframe, to) };
+    const removed = await removedRanges(store, series, { from: first, to });
     let answer: Answer = { askedTime: Number.NEGATIVE_INFINITY, servedTo: first };
     for await (const page of history.candles(series, asked, signal, "bulk")) {
       await writer.room(signal);
       const { settled } = judgeRows(timeframe, page.rows, page.askedTime);
       for (const row of settled) {
-        if (row.openTime >= to) continue;
+        if (row.openTime >= to || isWithin(removed, row.openTime)) continue;
         wanted.delete(row.openTime);
         const fate = intake.take(series, row, page.source, page.askedTime);
         if (fate === "shed") unanswered.add(row.openTime);

@@ -1,6 +1,6 @@
 import { type Gap, notFetchedGap } from "../core/gaps.ts";
 import type { CoverageStore } from "../core/ports.ts";
-import { isEmptyRange, subtractRanges, type TimeRange } from "../core/range.ts";
+import { intersectRanges, isEmptyRange, subtractRanges, type TimeRange } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
 
 /** What of a stretch is missing. */
@@ -31,4 +31,38 @@ export async function detectGaps(
     .flatMap((hole) => subtractRanges(hole, known))
     .map((hole) => notFetchedGap(series, hole, now));
   return { unknown, ledger };
+}
+
+/** What is asked about candles that were removed on purpose. */
+export type RemovedStore = Pick<CoverageStore, "gaps" | "holes">;
+
+/**
+ * Stretches whose candles were removed on purpose: whatever is read again there, nothing of it is stored. What was brought
+ * back since, by a file, is there and no part of them.
+ * @returns disjoint, ascending, edges on the grid
+ */
+export async function removedRanges(
+  store: RemovedStore,
+  series: Series,
+  range: TimeRange,
+): Promise<TimeRange[]> {
+  const removed: TimeRange[] = [];
+  for (const gap of await store.gaps(series)) {
+    const shared = gap.reason === "not-kept" ? intersectRanges(gap.range, range) : undefined;
+    if (shared !== undefined) removed.push(...(await store.holes(series, shared)));
+  }
+  return removed;
+}
+
+/** Ranges to read again, without what was removed on purpose: nobody is asked for what nobody wants. */
+export async function withoutRemoved(
+  store: RemovedStore,
+  series: Series,
+  ranges: readonly TimeRange[],
+): Promise<TimeRange[]> {
+  const left: TimeRange[] = [];
+  for (const range of ranges) {
+    left.push(...subtractRanges(range, await removedRanges(store, series, range)));
+  }
+  return left;
 }

@@ -197,6 +197,12 @@ export class History {
     return found;
   }
 
+  /** What is missing of the wanted stretches now, whether its next try has come or not, and may still be had. */
+  async openGaps(wanted: readonly Wanted[]): Promise<Gap[]> {
+    const all = [...(await this.findGaps(wanted, false)), ...(await this.waitingGaps(wanted))];
+    return all.filter(({ state }) => state === "open");
+  }
+
   /** What filling would take. */
   plan(entries: readonly Gap[]): HistoryPlan {
     let candleCount = 0;
@@ -305,6 +311,7 @@ export class History {
     const askedCount = await this.#writing(signal, (all) =>
       rereadAll(
         {
+          store: this.#options.store,
           history: this.#options.history,
           intake: this.#intake,
           writer: this.#writer,

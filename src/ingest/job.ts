@@ -56,10 +56,7 @@ export async function doJob(
   const history = await openHistory();
   const gaps = await history.findGaps(wanted, true);
   const summary = await history.fill(gaps, signal);
-  const left = [
-    ...(await history.findGaps(wanted, false)),
-    ...(await history.waitingGaps(wanted)),
-  ].filter(({ state }) => state === "open");
+  const left = await history.openGaps(wanted);
   const problems = [...new Set(summary.outcomes.flatMap(({ problem }) => problem ?? []))];
   return {
     isWhole: left.length === 0 && problems.length === 0,

@@ -142,22 +142,19 @@ export class Live {
     ]);
   }
 
-  /** State of every series as this process sees it. */
-  reports(): SeriesReport[] {
-    return this.#series.map((series) => {
-      const isStreamed = this.#closeClock.isStreamed(series);
-      const key = seriesKey(series);
-      const problem =
-        this.#options.writer.problem ?? this.#problems.get(key) ?? this.#linkProblem(key);
-      return {
-        series,
-        mode: this.#options.live === undefined ? "polling" : "websocket",
-        isStreamed,
-        isCatchingUp:
-          this.#catchingUp.has(key) || this.#backfilling.has(key) || this.#isFarBehind(series),
-        ...(problem === undefined ? {} : { problem }),
-      };
-    });
+  /** State of a series as this process sees it. @throws {RangeError} for one that is not ingested */
+  report(series: Series): SeriesReport {
+    const key = seriesKey(series);
+    const problem =
+      this.#options.writer.problem ?? this.#problems.get(key) ?? this.#linkProblem(key);
+    return {
+      series,
+      mode: this.#options.live === undefined ? "polling" : "websocket",
+      isStreamed: this.#closeClock.isStreamed(series),
+      isCatchingUp:
+        this.#catchingUp.has(key) || this.#backfilling.has(key) || this.#isFarBehind(series),
+      ...(problem === undefined ? {} : { problem }),
+    };
   }
 
   /** Why no stream carries a series, and what is done about it as long as that is so. */

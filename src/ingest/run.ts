@@ -22,7 +22,14 @@ import type {
   StatusStore,
 } from "../core/ports.ts";
 import { type Series, seriesKey } from "../core/series.ts";
-import { HEARTBEAT_MS, type SeriesStatus, seriesStatus } from "../core/status.ts";
+import {
+  HEARTBEAT_MS,
+  type RunFacts,
+  type SeriesFacts,
+  type SeriesStatus,
+  type StatusWord,
+  seriesStatus,
+} from "../core/status.ts";
 import { openTimeAt, type Timeframe } from "../core/timeframe.ts";
 import { Live } from "./live.ts";
 import { Writer } from "./writer.ts";
@@ -78,6 +85,9 @@ const MAX_HOLD_SLEEP_MS = 60_000;
 /** The two clocks of this machine part by more when it slept, or when its wall clock was set. */
 const CLOCK_JUMP_MS = 2_000;
 const START_RETRY = { baseMs: 1_000, capMs: 30_000 };
+/** Series that are looked at before candles get their turn. */
+const TURN_SERIES = 1_000;
+const NEVER = new AbortController().signal;
 
 /**
  * Ingests until `signal` is aborted: takes the database, waits for the exchange, follows and heals, and stops cleanly.
@@ -125,8 +135,8 @@ class Run {
   #live: Live | undefined;
   #problem: string | undefined;
   #halted = new Map<string, string>();
-  readonly #reported = new Map<string, string>();
-  readonly #told = new Map<string, SeriesStatus["word"]>();
+  readonly #reported = new Map<string, SeriesReport>();
+  readonly #told = new Map<string, StatusWord>();
   /** Wall clock minus monotonic clock, at the last look. */
   #clockGap: number | undefined;
   /** True from a sleep of this machine until the exchange has said its time again. */
@@ -314,44 +324,60 @@ class Run {
 
   /** Writes what changed, gives a sign of life, and tells what became of the statuses. */
   async #report(): Promise<void> {
-    const { store, series, mode, record } = this.#options;
-    const reports =
-      this.#live?.reports() ??
-      series.map((one): SeriesReport => {
-        const problem = this.#problem === undefined ? {} : { problem: this.#problem };
-        return { series: one, mode, isStreamed: false, isCatchingUp: false, ...problem };
-      });
+    const { store, series } = this.#options;
     const changed: SeriesReport[] = [];
-    for (const report of reports) {
-      const haltedStatus = this.#halted.get(report.series.symbol);
-      const full = haltedStatus === undefined ? report : { ...report, haltedStatus };
-      const text = JSON.stringify({ ...full, series: undefined });
-      if (this.#reported.get(seriesKey(report.series)) === text) continue;
-      this.#reported.set(seriesKey(report.series), text);
-      changed.push(full);
-    }
+    await this.#inTurns(series, (one) => {
+      const report = this.#reportOf(one);
+      const last = this.#reported.get(seriesKey(one));
+      if (last === undefined || !isSameReport(last, report)) changed.push(report);
+    });
     // This may be the first thing to run after a sleep.
     this.#compareClocks();
-    try {
-      // A time that this machine slept through must not be told: readers reckon with it.
-      await store.report(changed, this.#isTimeDoubtful ? undefined : this.#now());
-    } catch (error) {
-      for (const { series: one } of changed) this.#reported.delete(seriesKey(one));
-      throw error;
-    }
+    // A time that this machine slept through must not be told: readers reckon with it.
+    await store.report(changed, this.#isTimeDoubtful ? undefined : this.#now());
+    for (const report of changed) this.#reported.set(seriesKey(report.series), report);
     const { run, series: facts } = await store.facts();
-    const configured = facts
-      .filter(({ isConfigured }) => isConfigured)
-      .map((one) => ({ series: one.series, status: seriesStatus(one, run) }));
-    const seriesCount = configured.length;
-    const activeCount = configured.filter(({ status }) => status.word === "active").length;
-    for (const { series: one, status } of configured) {
-      const from = this.#told.get(seriesKey(one));
-      const { word: to, reason } = status;
-      if (from === to) continue;
-      this.#told.set(seriesKey(one), to);
+    await this.#tell(facts, run);
+  }
+
+  #reportOf(series: Series): SeriesReport {
+    const problem = this.#problem === undefined ? {} : { problem: this.#problem };
+    const { mode } = this.#options;
+    const report = this.#live?.report(series) ?? {
+      ...{ series, mode, isStreamed: false, isCatchingUp: false },
+      ...problem,
+    };
+    const haltedStatus = this.#halted.get(series.symbol);
+    return haltedStatus === undefined ? report : { ...report, haltedStatus };
+  }
+
+  /** Tells of each status that is another than at the last look. */
+  async #tell(all: readonly SeriesFacts[], run: RunFacts | undefined): Promise<void> {
+    const changes: { series: Series; from: StatusWord | undefined; to: SeriesStatus }[] = [];
+    let seriesCount = 0;
+    let activeCount = 0;
+    await this.#inTurns(all, (facts) => {
+      if (!facts.isConfigured) return;
+      const { series } = facts;
+      const to = seriesStatus(facts, run);
+      seriesCount += 1;
+      if (to.word === "active") activeCount += 1;
+      const from = this.#told.get(seriesKey(series));
+      if (from !== to.word) changes.push({ series, from, to });
+    });
+    for (const { series, from, to } of changes) {
+      const { word, reason } = to;
+      this.#told.set(seriesKey(series), word);
       const kind = "statusChanged";
-      record({ kind, series: one, from, to, reason, activeCount, seriesCount });
+      this.#options.record({ kind, series, from, to: word, reason, activeCount, seriesCount });
+    }
+  }
+
+  /** Does something with each, in turns between which candles go on: there may be tens of thousands. */
+  async #inTurns<T>(all: readonly T[], act: (one: T) => void): Promise<void> {
+    for (let from = 0; from < all.length; from += TURN_SERIES) {
+      if (from > 0) await this.#options.clock.sleep(0, NEVER);
+      for (const one of all.slice(from, from + TURN_SERIES)) act(one);
     }
   }
 
@@ -394,4 +420,15 @@ class Run {
     const { exchangeTime, clock } = this.#options;
     return exchangeTime.isKnown ? exchangeTime.now(clock.monotonic()) : undefined;
   }
+}
+
+/** True when two reports of one series say the same; all of them are compared at every sign of life. */
+function isSameReport(a: SeriesReport, b: SeriesReport): boolean {
+  return (
+    a.mode === b.mode &&
+    a.isStreamed === b.isStreamed &&
+    a.isCatchingUp === b.isCatchingUp &&
+    a.problem === b.problem &&
+    a.haltedStatus === b.haltedStatus
+  );
 }

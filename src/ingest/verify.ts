@@ -29,6 +29,7 @@ import {
   type Timeframe,
 } from "../core/timeframe.ts";
 import { timeframeFindings } from "../core/timeframe-check.ts";
+import { type RemovedStore, withoutRemoved } from "./detect.ts";
 import type { Intake } from "./intake.ts";
 import type { Writer } from "./writer.ts";
 
@@ -294,7 +295,7 @@ export interface CompareOptions {
 }
 
 /**
- * Compares stored candles with what REST serves now. Nothing is changed.
+ * Compares stored candles with what REST serves now; what was removed on purpose is not asked for. Nothing is changed.
  * @param ranges stretches to ask for, all of a series or a sample
  */
 export async function compareWithExchange(
@@ -304,14 +305,12 @@ export async function compareWithExchange(
   signal: AbortSignal,
 ): Promise<ExchangeFinding[]> {
   const findings: ExchangeFinding[] = [];
+  const asking = await withoutRemoved(store, series, ranges);
   const advance = tallyOf(
-    sumOf(ranges.map((range) => countOpenTimes(series.timeframe, range))),
+    sumOf(asking.map((range) => countOpenTimes(series.timeframe, range))),
     onProgress,
   );
-  const notKept = (await store.gaps(series))
-    .filter(({ reason }) => reason === "not-kept")
-    .map((gap) => gap.range);
-  for (const range of ranges) {
+  for (const range of asking) {
     for await (const page of history.candles(series, range, signal, "bulk")) {
       advance(countOpenTimes(series.timeframe, page.range));
       const { settled } = judgeRows(series.timeframe, page.rows, page.askedTime);
@@ -336,8 +335,7 @@ export async function compareWithExchange(
           expected: valueText(served, field),
         }));
         if (mine === undefined) {
-          if (!isWithin(notKept, served.openTime))
-            findings.push(finding(series, served.openTime, "not-stored", []));
+          findings.push(finding(series, served.openTime, "not-stored", []));
         } else if (differences.length > 0) {
           findings.push(finding(series, served.openTime, "differs", differences));
         }
@@ -347,10 +345,6 @@ export async function compareWithExchange(
     }
   }
   return findings;
-}
-
-function isWithin(ranges: readonly TimeRange[], time: number): boolean {
-  return ranges.some(({ from, to }) => time >= from && time < to);
 }
 
 function isSame(a: string, b: string): boolean {
@@ -404,6 +398,7 @@ const PAGE_CANDLES = 1_000;
 
 /** What repairing needs. */
 export interface RepairOptions {
+  readonly store: RemovedStore;
   readonly history: HistorySource;
   readonly intake: Intake;
   readonly writer: Writer;
@@ -417,29 +412,28 @@ export interface Reread {
 }
 
 /**
- * Reads stretches again by REST and stores what REST serves; only its higher authority changes a row, and the old version
- * is kept.
+ * Reads stretches again by REST and stores what REST serves, but for what was removed on purpose; only its higher
+ * authority changes a row, and the old version is kept.
  * @returns candles that were served
  */
 export async function rereadAll(
-  { history, intake, writer, onProgress }: RepairOptions,
+  { store, history, intake, writer, onProgress }: RepairOptions,
   stretches: readonly Reread[],
   signal: AbortSignal,
 ): Promise<number> {
   let served = 0;
-  const wanted = stretches.flatMap(({ series, ranges }) =>
-    ranges.map((range) => ({ series, range })),
-  );
-  const advance = tallyOf(sumOf(wanted.map(countOf)), onProgress);
+  const wanted: Checked[] = [];
   for (const { series, ranges } of stretches) {
-    for (const range of ranges) {
-      for await (const page of history.candles(series, range, signal, "heal")) {
-        advance(countOpenTimes(series.timeframe, page.range));
-        await writer.room(signal);
-        const { settled } = judgeRows(series.timeframe, page.rows, page.askedTime);
-        for (const row of settled) intake.take(series, row, page.source, page.askedTime);
-        served += settled.length;
-      }
+    for (const range of await withoutRemoved(store, series, ranges)) wanted.push({ series, range });
+  }
+  const advance = tallyOf(sumOf(wanted.map(countOf)), onProgress);
+  for (const { series, range } of wanted) {
+    for await (const page of history.candles(series, range, signal, "heal")) {
+      advance(countOpenTimes(series.timeframe, page.range));
+      await writer.room(signal);
+      const { settled } = judgeRows(series.timeframe, page.rows, page.askedTime);
+      for (const row of settled) intake.take(series, row, page.source, page.askedTime);
+      served += settled.length;
     }
   }
   await writer.flushed(signal);

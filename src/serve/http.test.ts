@@ -42,7 +42,7 @@ function options(view: () => Promise<StatusView>, more: Partial<HttpOptions> = {
     version: "0.0.0",
     parts: () => undefined,
     readStatus: view,
-    renderMetrics: async () => ({ contentType: "text/plain", body: "up 1\n" }),
+    renderMetrics: () => ({ contentType: "text/plain", pieces: ["up 1\n"] }),
     ...more,
   };
 }

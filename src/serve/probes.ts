@@ -1,3 +1,4 @@
+import { Readable } from "node:stream";
 import type { FastifyInstance } from "fastify";
 import { seriesLabel } from "../core/series.ts";
 import type { StatusView } from "./status-reader.ts";
@@ -5,7 +6,11 @@ import type { StatusView } from "./status-reader.ts";
 /** What the probes show; there from the first moment on. */
 export interface ProbeOptions {
   readonly readStatus: () => Promise<StatusView>;
-  readonly renderMetrics: (view: StatusView) => Promise<{ contentType: string; body: string }>;
+  /** The page of metrics; its pieces are read once. */
+  readonly renderMetrics: (view: StatusView) => {
+    readonly contentType: string;
+    readonly pieces: AsyncIterable<string> | Iterable<string>;
+  };
 }
 
 /** A symbol that the exchange has halted is as it should be; every other word than these means work to do. */
@@ -32,7 +37,7 @@ export function addProbes(server: FastifyInstance, options: ProbeOptions): void 
   });
 
   server.get("/metrics", async (_request, reply) => {
-    const { contentType, body } = await options.renderMetrics(await options.readStatus());
-    return reply.header("content-type", contentType).send(body);
+    const { contentType, pieces } = options.renderMetrics(await options.readStatus());
+    return reply.header("content-type", contentType).send(Readable.from(pieces));
   });
 }

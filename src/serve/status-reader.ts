@@ -51,6 +51,10 @@ export function createStatusReader(
       isReading = true;
       const reading = read(store).finally(() => {
         isReading = false;
+        // Of tens of thousands of series it is tens of megabytes, of use to nobody who asks later.
+        setTimeout(() => {
+          if (!isReading) view = undefined;
+        }, SHARED_MS).unref();
       });
       view = patienceMs === undefined ? reading : inTime(reading, patienceMs);
     }

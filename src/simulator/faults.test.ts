@@ -5,7 +5,7 @@ import { concerns, type Fault, type FaultChange, Faults } from "./faults.ts";
 
 function board(): { faults: Faults; pass: (ms: number) => void; changes: FaultChange[] } {
   let now = 1_000;
-  const faults = new Faults(() => now, 1);
+  const faults = new Faults(() => now);
   const changes: FaultChange[] = [];
   faults.onChange((change) => changes.push(change));
   return {

@@ -173,6 +173,8 @@ export type FaultOf<Kind extends FaultKind> = Extract<Fault, { readonly kind: Ki
 /** The kinds that happen once and are over. */
 export type FaultAction = FaultOf<Action>;
 
+/** Of everything that faults leave to chance. */
+const SEED = 1;
 const ACTIONS: readonly string[] = ["drop", "cutMidFrame", "serverShutdown"] satisfies Action[];
 
 /** A fault that is set, and how often it has struck. */
@@ -195,16 +197,14 @@ export type FaultChange =
 /** The one switchboard of faults. Set and clear while the exchange runs. */
 export class Faults {
   readonly #now: () => number;
-  readonly #seed: number;
   readonly #active = new Map<number, { -readonly [Key in keyof ActiveFault]: ActiveFault[Key] }>();
   readonly #listeners: ((change: FaultChange) => void)[] = [];
   #lastId = 0;
   #rolls = 0;
 
   /** @param now exchange time */
-  constructor(now: () => number, seed: number) {
+  constructor(now: () => number) {
     this.#now = now;
-    this.#seed = seed;
   }
 
   /** Sets a fault, or carries out an action at once. @returns its id, for {@link clear} */
@@ -259,7 +259,7 @@ export class Faults {
     const active = this.#newest(kind, applies);
     if (active === undefined) return undefined;
     const { probability, count } = active.fault;
-    if (probability !== undefined && fraction(this.#seed, this.#rolls++) >= probability) {
+    if (probability !== undefined && fraction(SEED, this.#rolls++) >= probability) {
       return undefined;
     }
     active.strikes++;

@@ -42,9 +42,11 @@ export interface JournalCounts {
   readonly violations: Readonly<Partial<Record<Violation, number>>>;
 }
 
+/** Newest events that are kept in detail. */
+const SIZE = 1_000;
+
 /** What the exchange saw: counters for ever, details of the newest events. Memory is bounded. */
 export class Journal {
-  readonly #size: number;
   readonly #now: () => number;
   readonly #recent: JournalEntry[] = [];
   readonly #requests = new Map<string, number>();
@@ -63,9 +65,8 @@ export class Journal {
   #finals = 0;
 
   /** @param now exchange time */
-  constructor(now: () => number, size: number) {
+  constructor(now: () => number) {
     this.#now = now;
-    this.#size = size;
   }
 
   /** @param path a known path, or one word for all others, so that the table stays small */
@@ -145,14 +146,13 @@ export class Journal {
 
   /** The newest entries, oldest first. */
   recent(): readonly JournalEntry[] {
-    const start = this.#recent.length < this.#size ? 0 : this.#next;
+    const start = this.#recent.length < SIZE ? 0 : this.#next;
     return [...this.#recent.slice(start), ...this.#recent.slice(0, start)];
   }
 
   #note(entry: Omit<JournalEntry, "at">): void {
-    if (this.#size <= 0) return;
     this.#recent[this.#next] = { at: this.#now(), ...entry };
-    this.#next = (this.#next + 1) % this.#size;
+    this.#next = (this.#next + 1) % SIZE;
   }
 }
 

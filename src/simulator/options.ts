@@ -73,8 +73,4 @@ export interface SimulatorOptions {
   readonly limits?: Partial<Limits>;
   readonly pace?: Partial<Pace>;
   readonly switches?: Partial<Switches>;
-  /** Detailed entries that the journal keeps. Default 1,000. */
-  readonly journalSize?: number;
-  /** Seed of everything that faults leave to chance. Default 1. */
-  readonly faultSeed?: number;
 }

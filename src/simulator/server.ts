@@ -32,7 +32,6 @@ export interface Simulator {
 /** Between two looks at what is due, in ms of the clock. */
 const TICK_MS = 10;
 const IDLE_TICK_MS = 50;
-const DEFAULT_JOURNAL_SIZE = 1_000;
 
 /**
  * Starts Binance's spot market data on one port: REST, streams, archive, and `/sim/` to control it.
@@ -85,8 +84,8 @@ function exchangeOf(options: SimulatorOptions, clock: Clock): Exchange {
   const offsetMs =
     options.startAt === undefined ? (options.offsetMs ?? 0) : options.startAt - clock.now();
   const now = (): number => Math.floor(clock.now() + offsetMs);
-  const faults = new Faults(now, options.faultSeed ?? 1);
-  const journal = new Journal(now, options.journalSize ?? DEFAULT_JOURNAL_SIZE);
+  const faults = new Faults(now);
+  const journal = new Journal(now);
   faults.onChange((change) => {
     const fault = change.kind === "action" ? change.action : change.active.fault;
     journal.fault(`${change.kind} ${JSON.stringify(fault)}`);

@@ -1,7 +1,13 @@
 import { versionNumber } from "../core/finality.ts";
 import type { Gap } from "../core/gaps.ts";
 import type { ImportCounts, ImportedFile, ImportPart } from "../core/ports.ts";
-import { type CandleWriter, type Implied, raise } from "./candle-writer.ts";
+import {
+  type CandleWriter,
+  type Implied,
+  raise,
+  SAME_VALUES,
+  TAKE_NEWER,
+} from "./candle-writer.ts";
 import { logEntries } from "./change-log.ts";
 import { type Pacing, retryContention } from "./contention.ts";
 import { COPY_COLUMNS as COLUMNS, copySize, encodeCandles } from "./copy-text.ts";
@@ -24,22 +30,12 @@ const COPY_STRAIGHT = `copy candles (${COLUMNS}) from stdin`;
 const STAGING = `create temp table offered_candles (like candles) on commit drop`;
 const COPY_STAGED = `copy offered_candles (${COLUMNS}) from stdin`;
 
-/** The rule of finality, as in candle-writer.ts. Counts what was new and what took the place of something. */
+/** Counts what was new and what took the place of something. */
 const UPSERT_STAGED = `
   with written as (
     insert into candles as stored (${COLUMNS})
     select ${COLUMNS} from offered_candles
-    on conflict (series_id, open_time) do update set
-      trade_count = excluded.trade_count, version = excluded.version, cut_ms = excluded.cut_ms,
-      open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
-      volume = excluded.volume, quote_volume = excluded.quote_volume,
-      taker_buy_volume = excluded.taker_buy_volume, taker_buy_quote_volume = excluded.taker_buy_quote_volume
-    where
-      (excluded.version, excluded.trade_count, excluded.volume, excluded.quote_volume, excluded.taker_buy_volume,
-       excluded.taker_buy_quote_volume, excluded.open, excluded.high, excluded.low, excluded.close, -excluded.cut_ms)
-      >
-      (stored.version, stored.trade_count, stored.volume, stored.quote_volume, stored.taker_buy_volume,
-       stored.taker_buy_quote_volume, stored.open, stored.high, stored.low, stored.close, -stored.cut_ms)
+    ${TAKE_NEWER}
     returning open_time, xmax = 0 as is_new
   )
   select
@@ -61,11 +57,7 @@ const COUNT_SAME = `
   from offered_candles offered
   join candles stored on stored.series_id = offered.series_id and stored.open_time = offered.open_time
   where
-    (stored.trade_count, stored.cut_ms, stored.open, stored.high, stored.low, stored.close,
-     stored.volume, stored.quote_volume, stored.taker_buy_volume, stored.taker_buy_quote_volume)
-    =
-    (offered.trade_count, offered.cut_ms, offered.open, offered.high, offered.low, offered.close,
-     offered.volume, offered.quote_volume, offered.taker_buy_volume, offered.taker_buy_quote_volume)`;
+    ${SAME_VALUES}`;
 
 /** Of these cells, those that hold a candle which a file cannot call into question. */
 const SETTLED = `

@@ -15,8 +15,30 @@ import { nullableNumberArray, numberArray } from "./sql-arrays.ts";
 /** Rows of one statement; more do not make it faster, only its lists longer. */
 const MAX_ROWS = 5_000;
 
+/** End of an `insert into candles as stored`: the rule of finality, with the ties told apart as core/finality does. */
+export const TAKE_NEWER = `
+    on conflict (series_id, open_time) do update set
+      trade_count = excluded.trade_count, version = excluded.version, cut_ms = excluded.cut_ms,
+      open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+      volume = excluded.volume, quote_volume = excluded.quote_volume,
+      taker_buy_volume = excluded.taker_buy_volume, taker_buy_quote_volume = excluded.taker_buy_quote_volume
+    where
+      (excluded.version, excluded.trade_count, excluded.volume, excluded.quote_volume, excluded.taker_buy_volume,
+       excluded.taker_buy_quote_volume, excluded.open, excluded.high, excluded.low, excluded.close, -excluded.cut_ms)
+      >
+      (stored.version, stored.trade_count, stored.volume, stored.quote_volume, stored.taker_buy_volume,
+       stored.taker_buy_quote_volume, stored.open, stored.high, stored.low, stored.close, -stored.cut_ms)`;
+
+/** True of an `offered` candle whose values are those of the `stored` one. */
+export const SAME_VALUES = `
+  (stored.trade_count, stored.cut_ms, stored.open, stored.high, stored.low, stored.close,
+   stored.volume, stored.quote_volume, stored.taker_buy_volume, stored.taker_buy_quote_volume)
+  =
+  (offered.trade_count, offered.cut_ms, offered.open, offered.high, offered.low, offered.close,
+   offered.volume, offered.quote_volume, offered.taker_buy_volume, offered.taker_buy_quote_volume)`;
+
 /**
- * Inserts, or replaces what is older: the rule of finality, with the ties told apart as core/finality does.
+ * Inserts, or replaces what is older: {@link TAKE_NEWER}.
  * Answers with null when every row was new, which is the usual case; else with one letter a row: n = new, u = updated,
  * k = kept what was stored. A row that was kept is locked, too.
  */
@@ -32,17 +54,7 @@ const UPSERT = `
       volume, quote_volume, taker_buy_volume, taker_buy_quote_volume
     from offered
     order by position
-    on conflict (series_id, open_time) do update set
-      trade_count = excluded.trade_count, version = excluded.version, cut_ms = excluded.cut_ms,
-      open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
-      volume = excluded.volume, quote_volume = excluded.quote_volume,
-      taker_buy_volume = excluded.taker_buy_volume, taker_buy_quote_volume = excluded.taker_buy_quote_volume
-    where
-      (excluded.version, excluded.trade_count, excluded.volume, excluded.quote_volume, excluded.taker_buy_volume,
-       excluded.taker_buy_quote_volume, excluded.open, excluded.high, excluded.low, excluded.close, -excluded.cut_ms)
-      >
-      (stored.version, stored.trade_count, stored.volume, stored.quote_volume, stored.taker_buy_volume,
-       stored.taker_buy_quote_volume, stored.open, stored.high, stored.low, stored.close, -stored.cut_ms)
+    ${TAKE_NEWER}
     returning series_id, open_time, xmax = 0 as is_new
   )
   select case when (select count(*) from written where is_new) < (select count(*) from offered) then (
@@ -68,11 +80,7 @@ const CLASSIFY = `
           where r.series_id = stored.series_id and r.open_time = stored.open_time and r.replaced_in = txid_current()
         ) then 'r'
         when
-          (stored.trade_count, stored.cut_ms, stored.open, stored.high, stored.low, stored.close,
-           stored.volume, stored.quote_volume, stored.taker_buy_volume, stored.taker_buy_quote_volume)
-          =
-          (offered.trade_count, offered.cut_ms, offered.open, offered.high, offered.low, offered.close,
-           offered.volume, offered.quote_volume, offered.taker_buy_volume, offered.taker_buy_quote_volume)
+          ${SAME_VALUES}
         then 'i'
         else 's'
       end,

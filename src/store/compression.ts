@@ -1,7 +1,8 @@
 import { BlackTradeError } from "../core/errors.ts";
 import type { TimeRange } from "../core/range.ts";
 import type { Database, Executor } from "./database.ts";
-import { isContention } from "./db-errors.ts";
+import { isContention, isGone, sqlStateOf } from "./db-errors.ts";
+import { COMPRESSION_LOCK } from "./locks.ts";
 import { refuseNonOwner } from "./ownership.ts";
 import { inspectTimescale, timescaleObstacle } from "./timescale.ts";
 
@@ -47,6 +48,8 @@ interface Chunk extends TimeRange {
 /** Compressing 50 million rows takes some two minutes on a slow disk. */
 const DEADLINE_MS = 60 * 60_000;
 /** Whoever writes into the chunk waits behind a lock that is waited for. */
+/** `duplicate_object`. */
+const ALREADY_COMPRESSED = "42710";
 const LOCK_TIMEOUT = "set local lock_timeout = '3s'";
 
 const LAYOUT = `
@@ -127,7 +130,7 @@ export class Compression {
   ): Promise<CompressionSummary> {
     await this.#refuseObstacle();
     await refuseNonOwner(this.#database, "compress candles");
-    await this.#database.transaction(async (tx) => {
+    await this.#alone(async (tx) => {
       if (!(await hasLayout(tx))) await tx.run({ text: LAYOUT });
       await tx.run({ text: "select remove_compression_policy('candles', if_exists => true)" });
       await tx.run({
@@ -146,8 +149,9 @@ export class Compression {
       const { from, to } = chunk;
       onChunk(index, due.length, { from, to });
       const sizes = await this.#compressChunk(chunk);
-      if (sizes === undefined) busyCount += 1;
-      else if (!chunk.isCompressed) chunks.push({ range: { from, to }, ...sizes });
+      if (sizes === "busy") busyCount += 1;
+      else if (sizes !== "done" && !chunk.isCompressed)
+        chunks.push({ range: { from, to }, ...sizes });
     }
     return { chunks, busyCount };
   }
@@ -156,17 +160,28 @@ export class Compression {
   async stop(): Promise<boolean> {
     if ((await columnstoreObstacle(this.#database)) !== undefined) return false;
     await refuseNonOwner(this.#database, "change how candles are compressed");
-    return this.#database.transaction(async (tx) => {
+    return this.#alone(async (tx) => {
       const policies = await tx.run({ text: `select 1 ${POLICY}` });
       await tx.run({ text: "select remove_compression_policy('candles', if_exists => true)" });
       return policies.length > 0;
     });
   }
 
-  /** Rows that came into a compressed chunk later are compressed with it. @returns `undefined` when it is in use */
+  /** In a transaction, after those of others who change the policy now. */
+  #alone<T>(work: (tx: Executor) => Promise<T>): Promise<T> {
+    return this.#database.transaction(async (tx) => {
+      await tx.run({ text: `select pg_advisory_xact_lock(${COMPRESSION_LOCK})` });
+      return work(tx);
+    });
+  }
+
+  /**
+   * Rows that came into a compressed chunk later are compressed with it.
+   * @returns `busy` when it is in use, `done` when somebody else has compressed or dropped it since it was listed
+   */
   async #compressChunk({
     name,
-  }: Chunk): Promise<Pick<CompressedChunk, "beforeBytes" | "afterBytes"> | undefined> {
+  }: Chunk): Promise<Pick<CompressedChunk, "beforeBytes" | "afterBytes"> | "busy" | "done"> {
     try {
       return await this.#database.transaction(async (tx) => {
         await tx.run({ text: LOCK_TIMEOUT });
@@ -182,7 +197,8 @@ export class Compression {
         return sizes ?? { beforeBytes: 0, afterBytes: 0 };
       }, DEADLINE_MS);
     } catch (error) {
-      if (isContention(error)) return undefined;
+      if (isContention(error)) return "busy";
+      if (isGone(error) || sqlStateOf(error) === ALREADY_COMPRESSED) return "done";
       throw error;
     }
   }

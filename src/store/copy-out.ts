@@ -27,6 +27,8 @@ export class CopyOut {
   readonly done: Promise<void>;
   /** Rows, as the server counted them. */
   rowCount = 0;
+  /** What `take` threw: no fault of the server. */
+  fault: { readonly error: unknown } | undefined;
   readonly #text: string;
   readonly #take: TakeRow;
   readonly #onChunk: () => void;
@@ -101,6 +103,7 @@ export class CopyOut {
       this.#take(view, at, end);
     } catch (error) {
       this.#isOver = true;
+      this.fault = { error };
       this.#reject(error);
     }
   }

@@ -360,11 +360,21 @@ export class Database {
     });
   }
 
-  #copyFrom(client: pg.Client, text: string, take: TakeRow, deadlineMs: number): Promise<void> {
-    return this.#copying(client, text, deadlineMs, async (timer) => {
-      const rows = client.query(new CopyOut(text, take, () => timer.refresh()));
+  async #copyFrom(
+    client: pg.Client,
+    text: string,
+    take: TakeRow,
+    deadlineMs: number,
+  ): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const rows = new CopyOut(text, take, () => timer?.refresh());
+    await this.#copying(client, text, deadlineMs, async (deadline) => {
+      timer = deadline;
+      client.query(rows);
       await rows.done;
       return rows.rowCount;
+    }).catch((error: unknown) => {
+      throw rows.fault === undefined ? error : rows.fault.error;
     });
   }
 

@@ -50,6 +50,11 @@ export function isContention(error: unknown): boolean {
   return ["40P01", "40001", "55P03"].includes(sqlStateOf(error) ?? "");
 }
 
+/** True for a table that is not there: of a chunk of TimescaleDB, that somebody has dropped it. */
+export function isGone(error: unknown): boolean {
+  return sqlStateOf(error) === "42P01";
+}
+
 /**
  * The one place where errors of the driver and the server become errors of the program: one plain line, a remedy,
  * no secret. `details.sqlState` keeps the server's code.

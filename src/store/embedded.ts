@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "../core/errors.ts";
+import { fileFault } from "../core/file-fault.ts";
 import { Database, type Session } from "./database.ts";
 import { sqlStateOf } from "./db-errors.ts";
 import { type Account, closedFolder, mayRun, serverAccount } from "./embedded/account.ts";
@@ -32,6 +33,7 @@ import {
   startError,
 } from "./embedded/cluster.ts";
 import { isRunning, withLockFile } from "./embedded/lock-file.ts";
+import { makeFolder } from "./embedded/make-folder.ts";
 import {
   isServer,
   type Postmaster,
@@ -105,12 +107,19 @@ const SETTINGS = [
  * @throws {BlackTradeError} E_EMBEDDED_MISSING, E_EMBEDDED_START
  */
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
-  const place = await findPlace(options);
-  return withLock(place, async () => {
-    const server = new EmbeddedServer(place, options);
-    await server.join();
-    return server;
-  });
+  try {
+    const place = await findPlace(options);
+    return await withLock(place, async () => {
+      const server = new EmbeddedServer(place, options);
+      await server.join();
+      return server;
+    });
+  } catch (error) {
+    const fault = fileFault(error, options.dataDir);
+    if (fault === undefined) throw error;
+    const { what, remedy = "Set DATA_DIR to a folder that this user may write." } = fault;
+    throw startError(`the folder ${options.dataDir} cannot be used: ${what}`, remedy, error);
+  }
 }
 
 /** Where a server's files are. */
@@ -348,7 +357,7 @@ async function withLock<T>({ cluster }: Place, work: () => Promise<T>): Promise<
 async function findPlace(options: EmbeddedOptions): Promise<Place> {
   const dataDir = resolve(options.dataDir);
   const isRoot = process.getuid?.() === 0;
-  await mkdir(dataDir, { recursive: true, mode: isRoot ? 0o755 : 0o700 }).catch((error) => {
+  await makeFolder(dataDir, isRoot ? 0o755 : 0o700).catch((error: unknown) => {
     throw startError(
       `the folder ${dataDir} cannot be made: ${messageOf(error)}`,
       "Set DATA_DIR to a folder that this user may write.",

@@ -1,8 +1,8 @@
-import type { ImportedFile } from "../core/ports.ts";
+import type { ImportCounts, ImportedFile } from "../core/ports.ts";
 import type { Timeframe } from "../core/timeframe.ts";
 import type { Executor } from "./database.ts";
 
-interface ImportRow {
+interface ImportRow extends ImportCounts {
   readonly file: string;
   readonly fingerprint: string;
   readonly settings: string;
@@ -11,13 +11,6 @@ interface ImportRow {
   readonly symbol: string;
   readonly timeframe: Timeframe;
   readonly isFinished: boolean;
-  readonly row: number;
-  readonly stored: number;
-  readonly revised: number;
-  readonly identical: number;
-  readonly superseded: number;
-  readonly refused: number;
-  readonly heldBack: number;
   readonly progress: string;
 }
 

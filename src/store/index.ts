@@ -33,6 +33,7 @@ export { describeTarget, maskPasswords, parseDatabaseUrl } from "./connection-ur
 export { createDatabase } from "./create-database.ts";
 export { Database, type DatabaseOptions } from "./database.ts";
 export { type EmbeddedFacts, inspectEmbedded } from "./embedded/inspect.ts";
+export { makeFolder } from "./embedded/make-folder.ts";
 export {
   EMBEDDED_DATABASE,
   type Embedded,

@@ -81,11 +81,26 @@ export class IngestionRuns {
         earlier.map(({ gap }) => gap),
         earlier.map(({ id }) => id),
       );
-      return setWanted(
+      const next = await setWanted(
         tx,
         ids,
         wanted.map(({ wantedFrom }) => wantedFrom),
       );
+      const behind = await nextBehindNotKept(tx, ids);
+      const seriesOf = new Map(wanted.map(({ series }, index) => [ids[index], series]));
+      const passed = [...behind].flatMap(([id, keptFrom]) => {
+        const series = seriesOf.get(id);
+        const range = { from: next.get(id) ?? keptFrom, to: keptFrom };
+        return series === undefined
+          ? []
+          : [{ id, gap: notFetchedGap(series, range, exchangeTime) }];
+      });
+      await enterGaps(
+        tx,
+        passed.map(({ gap }) => gap),
+        passed.map(({ id }) => id),
+      );
+      return new Map([...next, ...behind]);
     });
     return wanted.map(({ series, wantedFrom }, index) => ({
       series,
@@ -293,6 +308,31 @@ async function setWanted(
         end
       returning series_id as id, candle_epoch_ms(next_open_time) as next`,
     values: [numberArray(ids), numberArray(wantedFrom)],
+  });
+  return new Map(rows.map(({ id, next }) => [id, next]));
+}
+
+/**
+ * Moves series that are accounted for only up to somewhere before the end of what is not kept behind it: whoever goes on
+ * from there fetches nothing that was removed. What lies before is for the caller to enter into the ledger.
+ * @returns how far those are accounted for now
+ */
+async function nextBehindNotKept(
+  tx: Executor,
+  ids: readonly number[],
+): Promise<Map<number, number>> {
+  const rows = await tx.run<{ id: number; next: number }>({
+    text: `
+      update ingestion_status known set next_open_time = removed.kept_from
+      from (
+        select series_id, max(range_to) as kept_from
+        from gaps
+        where state <> 'filled' and reason = 'not-kept' and series_id = any($1::int[])
+        group by series_id
+      ) removed
+      where removed.series_id = known.series_id and removed.kept_from > known.next_open_time
+      returning known.series_id as id, candle_epoch_ms(known.next_open_time) as next`,
+    values: [numberArray(ids)],
   });
   return new Map(rows.map(({ id, next }) => [id, next]));
 }

@@ -7,7 +7,7 @@ import { ceilOpenTime, cellOf, type Timeframe } from "../core/timeframe.ts";
 import { dropChunk, type Share, wholeChunks } from "./chunks.ts";
 import { type Pacing, REAL_PACING, retryContention } from "./contention.ts";
 import type { Database, Executor } from "./database.ts";
-import { isContention } from "./db-errors.ts";
+import { isContention, isGone } from "./db-errors.ts";
 import { gapsOf, lockSeries, rewriteGaps } from "./gap-ledger.ts";
 import { inspectTimescale, TIMESCALE_SETTING } from "./timescale.ts";
 
@@ -206,8 +206,8 @@ export class Retention {
         );
         if (removed !== undefined) add({ ...removed, chunkCount: 1 });
       } catch (error) {
-        // Somebody is in it: its rows are deleted like all others.
-        if (!isContention(error)) throw error;
+        // Somebody is in it: its rows are deleted like all others. Or has dropped it.
+        if (!isContention(error) && !isGone(error)) throw error;
       }
     }
   }

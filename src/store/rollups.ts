@@ -4,6 +4,7 @@ import { columnstoreObstacle } from "./compression.ts";
 import { type Pacing, REAL_PACING, retryContention } from "./contention.ts";
 import type { Database, Executor } from "./database.ts";
 import { isContention } from "./db-errors.ts";
+import { ROLLUP_LOCK } from "./locks.ts";
 import { refuseNonOwner } from "./ownership.ts";
 
 /** A derived timeframe of a database. */
@@ -116,20 +117,8 @@ export class Rollups {
   }
 
   /** @throws {BlackTradeError} E_DB_* */
-  async list(): Promise<readonly Rollup[]> {
-    const rows = await this.#database.run<
-      Pick<Rollup, "view" | "timeframe" | "source"> & { readonly isStored: boolean }
-    >({ text: LIST });
-    return Promise.all(
-      rows.map(async ({ isStored, ...rest }): Promise<Rollup> => {
-        if (!isStored) return { ...rest, kind: "read" };
-        const [size] = await this.#database.run<{ bytes: number }>({
-          text: "select hypertable_size($1::regclass) as bytes",
-          values: [dataOf(rest.timeframe)],
-        });
-        return { ...rest, kind: "stored", bytes: size?.bytes ?? 0 };
-      }),
-    );
+  list(): Promise<readonly Rollup[]> {
+    return listOf(this.#database);
   }
 
   /**
@@ -141,24 +130,23 @@ export class Rollups {
     const { name } = derived;
     await refuseNonOwner(this.#database, "make derived timeframes");
     const kind = (await columnstoreObstacle(this.#database)) === undefined ? "stored" : "read";
-    const known = await this.#find(name);
-    if (known?.source !== source || known.kind !== kind) {
-      await this.#database.transaction(async (tx) => {
-        if (known !== undefined) await drop(tx, known);
-        if (kind === "read") await tx.run({ text: readView(derived, source) });
-        else await makeStored(tx, derived, source);
-        await tx.run({
-          text: `comment on view ${viewOf(name)} is 'Derived from ${source} by black-trade; not candles that the exchange served. is_whole: all candles of ${source} were there.'`,
-        });
-      }, DEADLINE_MS);
-    }
+    await this.#alone(async (tx) => {
+      const known = await find(tx, name);
+      if (known?.source === source && known.kind === kind) return;
+      if (known !== undefined) await drop(tx, known);
+      if (kind === "read") await tx.run({ text: readView(derived, source) });
+      else await makeStored(tx, derived, source);
+      await tx.run({
+        text: `comment on view ${viewOf(name)} is 'Derived from ${source} by black-trade; not candles that the exchange served. is_whole: all candles of ${source} were there.'`,
+      });
+    });
     if (kind === "stored") {
       await retryContention(this.#pacing, () => this.#refresh(name)).catch((error: unknown) => {
         // The policy is at it, and has been for longer than the retries take.
         if (!isContention(error)) throw error;
       });
     }
-    const made = await this.#find(name);
+    const made = await find(this.#database, name);
     if (made === undefined) throw new Error("a view that was made cannot be found");
     return made;
   }
@@ -174,15 +162,44 @@ export class Rollups {
   /** @returns false when there is none of that name */
   async drop(name: string): Promise<boolean> {
     await refuseNonOwner(this.#database, "drop derived timeframes");
-    const known = await this.#find(name);
-    if (known === undefined) return false;
-    await this.#database.transaction((tx) => drop(tx, known), DEADLINE_MS);
-    return true;
+    return this.#alone(async (tx) => {
+      const known = await find(tx, name);
+      if (known !== undefined) await drop(tx, known);
+      return known !== undefined;
+    });
   }
 
-  async #find(name: string): Promise<Rollup | undefined> {
-    return (await this.list()).find(({ timeframe }) => timeframe === name);
+  /** In a transaction, after those of others who make or drop one now. */
+  #alone<T>(work: (tx: Executor) => Promise<T>): Promise<T> {
+    return this.#database.transaction(async (tx) => {
+      await tx.run({ text: `select pg_advisory_xact_lock(${ROLLUP_LOCK})` });
+      return work(tx);
+    }, DEADLINE_MS);
   }
+}
+
+async function listOf(executor: Executor): Promise<readonly Rollup[]> {
+  const rows = await executor.run<
+    Pick<Rollup, "view" | "timeframe" | "source"> & { readonly isStored: boolean }
+  >({ text: LIST });
+  const all: Rollup[] = [];
+  for (const { isStored, ...rest } of rows) {
+    if (!isStored) all.push({ ...rest, kind: "read" });
+    else all.push({ ...rest, kind: "stored", bytes: await storedBytes(executor, rest.timeframe) });
+  }
+  return all;
+}
+
+async function storedBytes(executor: Executor, name: string): Promise<number> {
+  const [size] = await executor.run<{ bytes: number }>({
+    text: "select hypertable_size($1::regclass) as bytes",
+    values: [dataOf(name)],
+  });
+  return size?.bytes ?? 0;
+}
+
+async function find(executor: Executor, name: string): Promise<Rollup | undefined> {
+  return (await listOf(executor)).find(({ timeframe }) => timeframe === name);
 }
 
 /** A policy looks at everything that has changed, however old: corrections come late. */

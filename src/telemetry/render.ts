@@ -1,43 +1,93 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Metrics } from "./metrics.ts";
-import { type StoredState, setStateGauges } from "./state-gauges.ts";
+import { type Sample, type StoredState, seriesSamples, setRunGauges } from "./state-gauges.ts";
 
-/** Metrics as they are sent. */
+/** A page of metrics as it is sent. */
 export interface MetricsPage {
   readonly contentType: string;
-  readonly body: string;
+  /** Its text, to be read once. */
+  readonly pieces: AsyncIterable<string>;
 }
 
+/** Samples between which other work gets its turn. */
+const PIECE_SAMPLES = 500;
+
 /**
- * Makes the page of `/metrics`. With thousands of series that takes a second in all, so it is done in pieces, between
- * which candles go on; whoever asks meanwhile gets the same page.
- * @returns to be called with what is stored, or with nothing when the database does not answer
+ * The page of `/metrics`, in pieces between which candles go on: with tens of thousands of series it has hundreds of
+ * thousands of lines. Only the piece under way lies in memory.
+ * @param stored what is stored, or nothing when the database does not answer
  */
-export function createRenderer(
-  metrics: Metrics,
-  mode: string,
-): (stored?: StoredState) => Promise<MetricsPage> {
-  let running: Promise<MetricsPage> | undefined;
-  return (stored) => {
-    running ??= render(metrics, mode, stored).finally(() => {
-      running = undefined;
-    });
-    return running;
+export function renderMetrics(metrics: Metrics, mode: string, stored?: StoredState): MetricsPage {
+  return {
+    contentType: metrics.registry.contentType,
+    pieces: piecesOf(metrics, mode, stored),
   };
 }
 
-async function render(metrics: Metrics, mode: string, stored?: StoredState): Promise<MetricsPage> {
-  const { registry } = metrics;
-  await setStateGauges(metrics, mode, stored);
-  const parts: string[] = [];
-  for (const { name } of registry.getMetricsAsArray()) {
-    parts.push(await registry.getSingleMetricAsString(name));
+async function* piecesOf(
+  metrics: Metrics,
+  mode: string,
+  stored: StoredState | undefined,
+): AsyncGenerator<string> {
+  setRunGauges(metrics, stored);
+  const ofSeries = seriesSamples(metrics, mode);
+  for (const metric of metrics.registry.getMetricsAsArray() as unknown as Registered[]) {
+    const { name } = metric;
+    const sampleOf = ofSeries.get(name);
+    if (sampleOf !== undefined) {
+      yield headOf(metric);
+      yield* linesOf(name, stored?.series ?? [], sampleOf);
+    } else if (metric.type === "counter" && metric.labelNames.length > 0) {
+      const { values } = await metric.get();
+      yield headOf(metric);
+      yield* linesOf(name, values, (sample) => sample);
+    } else {
+      yield `${await metrics.registry.getSingleMetricAsString(name)}\n`;
+      await nextTurn();
+    }
+    yield "\n";
+  }
+}
+
+/** What the library gives of a metric; its types leave most of it out. */
+interface Registered {
+  readonly name: string;
+  readonly help: string;
+  readonly type: string;
+  readonly labelNames: readonly string[];
+  get(): Promise<{ readonly values: readonly Sample[] }>;
+}
+
+function headOf({ name, help, type }: Registered): string {
+  return `# HELP ${name} ${escaped(help)}\n# TYPE ${name} ${type}\n`;
+}
+
+/** Lines of the samples that `sampleOf` gives. */
+async function* linesOf<T>(
+  name: string,
+  all: readonly T[],
+  sampleOf: (one: T) => Sample | undefined,
+): AsyncGenerator<string> {
+  for (let from = 0; from < all.length; from += PIECE_SAMPLES) {
+    let text = "";
+    for (const one of all.slice(from, from + PIECE_SAMPLES)) {
+      const sample = sampleOf(one);
+      if (sample !== undefined) text += lineOf(name, sample);
+    }
+    yield text;
     await nextTurn();
   }
-  // They are set anew for the next page; until then they would only lie in memory, a kilobyte a series.
-  const { status, state } = metrics;
-  for (const gauge of [status, state.status, state.lag, state.gapsOpen, state.gapsConfirmed]) {
-    gauge.reset();
+}
+
+function lineOf(name: string, { labels, value }: Sample): string {
+  let text = "";
+  for (const label in labels) {
+    text += `${text === "" ? "" : ","}${label}="${escaped(String(labels[label])).replaceAll('"', '\\"')}"`;
   }
-  return { contentType: registry.contentType, body: `${parts.join("\n\n")}\n` };
+  return `${name}{${text}} ${value}\n`;
+}
+
+/** https://prometheus.io/docs/instrumenting/exposition_formats/#comments-help-text-and-type-information */
+function escaped(text: string): string {
+  return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
 }

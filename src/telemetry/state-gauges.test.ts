@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RunFacts, SeriesStatus } from "../core/status.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
-import { createRenderer } from "./render.ts";
-import { setStateGauges } from "./state-gauges.ts";
+import { renderMetrics } from "./render.ts";
+import type { StoredState } from "./state-gauges.ts";
 
 const SERIES = { exchange: "binance", symbol: "BTCUSDT", timeframe: "1m" } as const;
 const RUN: RunFacts = {
@@ -15,8 +15,18 @@ const RUN: RunFacts = {
   now: 1_004_000,
 };
 
-async function samples(metrics: Metrics): Promise<Map<string, string>> {
-  const lines = (await metrics.registry.metrics()).split("\n");
+async function page(metrics: Metrics, mode: string, state?: StoredState): Promise<string> {
+  let text = "";
+  for await (const piece of renderMetrics(metrics, mode, state).pieces) text += piece;
+  return text;
+}
+
+async function samples(
+  metrics: Metrics,
+  mode: string,
+  state?: StoredState,
+): Promise<Map<string, string>> {
+  const lines = (await page(metrics, mode, state)).split("\n");
   return new Map(
     lines
       .filter((line) => /^(?:ingestion|exchange)/.test(line))
@@ -35,8 +45,8 @@ function stored(status: SeriesStatus, run: RunFacts = RUN) {
 test("status, lag and gaps are what the status function says, and nothing of the last scrape stays", async () => {
   const metrics = createMetrics("1.2.3", [SERIES]);
   const labels = 'symbol="BTCUSDT",timeframe="1m"';
-  await setStateGauges(metrics, "websocket", stored({ word: "gap", reason: "", lagMs: 5_000 }));
-  const first = await samples(metrics);
+  const gap = stored({ word: "gap", reason: "", lagMs: 5_000 });
+  const first = await samples(metrics, "websocket", gap);
   assert.equal(first.get(`ingestion_status{${labels},mode="websocket"}`), "0");
   assert.equal(first.get(`ingestion_series_status{${labels},status="gap"}`), "1");
   assert.equal(first.get(`ingestion_lag_seconds{${labels}}`), "5");
@@ -46,8 +56,7 @@ test("status, lag and gaps are what the status function says, and nothing of the
   assert.equal(first.get("exchange_hold_remaining_seconds"), "0");
   assert.equal(first.get("ingestion_status_known"), "1");
 
-  await setStateGauges(metrics, "websocket", stored({ word: "active", reason: "" }));
-  const second = await samples(metrics);
+  const second = await samples(metrics, "websocket", stored({ word: "active", reason: "" }));
   assert.equal(second.get(`ingestion_status{${labels},mode="websocket"}`), "1");
   assert.equal(second.has(`ingestion_series_status{${labels},status="gap"}`), false);
   assert.equal(second.has(`ingestion_lag_seconds{${labels}}`), false);
@@ -56,17 +65,16 @@ test("status, lag and gaps are what the status function says, and nothing of the
 test("a stored ban counts down", async () => {
   const metrics = createMetrics("1.2.3", [SERIES]);
   const banned = { ...RUN, bannedUntilTime: RUN.now + 90_000 };
-  await setStateGauges(metrics, "polling", stored({ word: "banned", reason: "" }, banned));
-  const found = await samples(metrics);
+  const state = stored({ word: "banned", reason: "" }, banned);
+  const found = await samples(metrics, "polling", state);
   assert.equal(found.get("exchange_hold_remaining_seconds"), "90");
   assert.equal(found.get("exchange_held_until_timestamp_seconds"), "1094");
 });
 
 test("a database that does not answer leaves no state behind", async () => {
   const metrics = createMetrics("1.2.3", [SERIES]);
-  await setStateGauges(metrics, "websocket", stored({ word: "active", reason: "", lagMs: 1 }));
-  await setStateGauges(metrics, "websocket");
-  const found = await samples(metrics);
+  await page(metrics, "websocket", stored({ word: "active", reason: "", lagMs: 1 }));
+  const found = await samples(metrics, "websocket");
   const left = [...found.keys()].filter((name) =>
     /^ingestion_(?:status\{|series|lag|gaps_o)/.test(name),
   );
@@ -75,26 +83,36 @@ test("a database that does not answer leaves no state behind", async () => {
   assert.match(found.get("exchange_hold_remaining_seconds") ?? "", /^nan$/i);
 });
 
-test("whoever asks while a page is made gets the same one, whole", async () => {
+test("pages that are made at the same time are whole, and a sample a series is not kept", async () => {
   const many = manySeries(1_200);
   const metrics = createMetrics(
     "1.2.3",
     many.map(({ series }) => series),
   );
-  const render = createRenderer(metrics, "websocket");
   const state = { run: RUN, series: many };
-  const [first, second] = await Promise.all([render(state), render(state)]);
-  assert.equal(first, second);
-  const active = first.body.match(/^ingestion_status\{.*\} 1$/gm) ?? [];
-  assert.equal(active.length, 1_200);
-  // What belongs to a page goes with it.
-  assert.doesNotMatch(await metrics.registry.metrics(), /^ingestion_status\{/m);
-  await setStateGauges(metrics, "websocket", state);
-  const whole = await metrics.registry.metrics();
-  const samples = (text: string): string[] =>
+  const [first, second] = await Promise.all([
+    page(metrics, "websocket", state),
+    page(metrics, "websocket", state),
+  ]);
+  const samplesOf = (text: string): string[] =>
     text.split("\n").filter((line) => /^(?:ingestion|exchange)/.test(line));
-  assert.deepEqual(samples(first.body), samples(whole));
-  assert.notEqual(await render(state), first);
+  assert.deepEqual(samplesOf(first), samplesOf(second));
+  for (const name of ["status", "candles_processed_total", "revisions_total", "gaps_open"]) {
+    const lines = first.match(new RegExp(`^ingestion_${name}\\{`, "gm")) ?? [];
+    assert.equal(lines.length, 1_200, name);
+  }
+  assert.doesNotMatch(await metrics.registry.metrics(), /^ingestion_status\{/m);
+});
+
+test("a page says of each metric what the library would, in the library's words", async () => {
+  const metrics = createMetrics("1.2.3", [SERIES]);
+  metrics.candlesProcessed.inc({ symbol: "BTCUSDT", timeframe: "1m", mode: "websocket" }, 3);
+  metrics.errors.inc({ symbol: 'A"B\\C\nD', timeframe: "", error_type: "connect" });
+  const own = await page(metrics, "websocket", { run: RUN, series: [] });
+  const theirs = await metrics.registry.metrics();
+  const lines = (text: string): string[] =>
+    text.split("\n").filter((line) => line !== "" && !/^(?:# \w+ )?(?:process|nodejs)_/.test(line));
+  assert.deepEqual(lines(own), lines(theirs));
 });
 
 test("candles go on while the page of thousands of series is made", async () => {
@@ -106,7 +124,7 @@ test("candles go on while the page of thousands of series is made", async () => 
   const turning = setInterval(() => {
     turns += 1;
   });
-  const { body } = await createRenderer(metrics, "websocket")({ run: RUN, series: many });
+  const body = await page(metrics, "websocket", { run: RUN, series: many });
   clearInterval(turning);
   assert.ok(turns >= 10, `${turns} turns`);
   const latency = body.match(/^ingestion_latency_seconds_count.*$/gm);

@@ -43,12 +43,6 @@ export function seriesOfStream(
     : { symbol, interval, offsetMs: PLUS_8_HOURS_MS };
 }
 
-/** The stream name of a series: what {@link seriesOfStream} reads. */
-export function streamOfSeries({ symbol, interval, offsetMs }: KlineSeries): string {
-  const zone = offsetMs === undefined || offsetMs === 0 ? "" : "@+08:00";
-  return `${symbol.toLowerCase()}@kline_${interval}${zone}`;
-}
-
 /** One row as REST writes it: O, H, L, C, unlike the stream (binance.md §2.2). */
 export function klineRowText(candle: Candle, isMicro: boolean): string {
   const openTime = isMicro ? candle.openTime * 1_000 : candle.openTime;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { seriesOfStream, streamOfSeries } from "./kline-text.ts";
+import { seriesOfStream } from "./kline-text.ts";
 import { errorText, isWellFormedStream, parseControl, resultText } from "./stream-control.ts";
 import { parseStreamUrl } from "./stream-url.ts";
 
@@ -121,8 +121,6 @@ describe("stream names and URLs", () => {
     ]) {
       assert.equal(seriesOfStream(name, symbolOf), undefined, name);
     }
-    const series = { symbol: "BTCUSDT", interval: "1d", offsetMs: 28_800_000 } as const;
-    assert.deepEqual(seriesOfStream(streamOfSeries(series), symbolOf), series);
   });
 
   test("every path of the clients is served", () => {

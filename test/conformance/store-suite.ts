@@ -12,7 +12,7 @@ import {
   type VersionedCandle,
   versionNumber,
 } from "../../src/core/finality.ts";
-import type { Gap } from "../../src/core/gaps.ts";
+import { type Gap, notKeptGap, shedGap } from "../../src/core/gaps.ts";
 import type {
   BanStore,
   CandleStore,
@@ -751,6 +751,34 @@ export function describeStore(
         await store.end();
       });
 
+      test("who begins before the end of what is not kept goes on behind it; the ledger has what lies before", async () => {
+        const series = freshSeries();
+        const at = (n: number): number => T0 + n * MINUTE_MS;
+        await store.begin(run, [series]);
+        await store.open([
+          notKeptGap(series, { from: at(20), to: at(40) }, at(500)),
+          notKeptGap(series, { from: at(50), to: at(100) }, at(500)),
+        ]);
+        const want = async (n: number): Promise<number | undefined> =>
+          (await store.want([{ series, wantedFrom: at(n) }], at(500)))[0]?.next;
+        assert.equal(await want(10), at(100));
+        const ledger = [
+          [at(10), at(20), "not-fetched"],
+          [at(20), at(40), "not-kept"],
+          [at(40), at(50), "not-fetched"],
+          [at(50), at(100), "not-kept"],
+        ];
+        const gaps = async () =>
+          (await store.gapsOf(series)).map(({ range, reason }) => [range.from, range.to, reason]);
+        assert.deepEqual(await gaps(), ledger);
+        const { next, wantedFrom } = await factsOf(store, series);
+        assert.deepEqual([next, wantedFrom], [at(100), at(10)]);
+        await store.write([candleAt(series, at(100))], [{ series, next: at(101) }]);
+        assert.equal(await want(10), at(101));
+        assert.deepEqual(await gaps(), ledger);
+        await store.end();
+      });
+
       test("facts are told in exchange time, which the database's clock carries on", async () => {
         const series = freshSeries();
         const report: SeriesReport = {
@@ -852,15 +880,7 @@ export function describeStore(
 
       test("counts of gaps are those of the ledger", async () => {
         const series = freshSeries();
-        const gap: Gap = {
-          series,
-          range: { from: T0, to: T0 + MINUTE_MS },
-          reason: "shed",
-          state: "open",
-          foundTime: T0,
-          emptyAnswers: 0,
-          nextTryTime: T0,
-        };
+        const gap = shedGap(series, { from: T0, to: T0 + MINUTE_MS }, T0);
         const later = { from: T0 + 5 * MINUTE_MS, to: T0 + 6 * MINUTE_MS };
         await store.begin(run, [series]);
         await store.open([gap, { ...gap, state: "confirmed", range: later }]);

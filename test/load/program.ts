@@ -13,6 +13,8 @@ export interface Shape {
   readonly backfillDays?: number;
   /** What the exchange's clock says at first, ISO 8601. */
   readonly startAt?: string;
+  /** Of each symbol; a few busy and most of them quiet when not given. */
+  readonly tradesPerDay?: number;
 }
 
 /** Simulator and program, each a process of its own, and the embedded PostgreSQL. */
@@ -55,6 +57,7 @@ export class LoadedProgram {
     await chmod(dataDir, 0o755);
     const args = ["simulate", "--port", "0", "--symbols", String(shape.symbols), "--json"];
     if (shape.startAt !== undefined) args.push("--start-at", shape.startAt);
+    if (shape.tradesPerDay !== undefined) args.push("--trades-per-day", String(shape.tradesPerDay));
     const simulator = new Program(args);
     const [document] = await simulator.says(/^\{.*\}$/m, 60_000);
     const loaded = new LoadedProgram(dataDir, simulator, JSON.parse(document), shape);
@@ -78,6 +81,12 @@ export class LoadedProgram {
 
   reading(): Promise<Reading> {
     return read(this.#url);
+  }
+
+  /** Memory of the program as the kernel counts it, without asking the program. */
+  async rssMb(): Promise<number> {
+    const status = await readFile(`/proc/${this.pid}/status`, "utf8");
+    return Number(/^VmRSS:\s*(\d+)/m.exec(status)?.[1]) / 1_024;
   }
 
   /** Starts another command on the same database. */

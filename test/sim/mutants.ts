@@ -141,9 +141,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "audit-never",
     file: "core/gaps.ts",
-    find: "export function notFetchedGap(series: Series, range: TimeRange, now: number): Gap {\n  return {",
-    replace:
-      "export function notFetchedGap(series: Series, range: TimeRange, at: number): Gap {\n  const now = at + 9e9;\n  return {",
+    find: 'dueGap(series, range, "not-fetched", now)',
+    replace: 'dueGap(series, range, "not-fetched", now + 9e9)',
     kinds: ["db-deleted-row"],
   },
   {

@@ -3,19 +3,12 @@ export class Trace {
   #high = 0xdeadbeef;
   #low = 0x41c6ce57;
   #count = 0;
-  readonly #listener: ((line: string) => void) | undefined;
-
-  /** @param listener told of every line */
-  constructor(listener?: (line: string) => void) {
-    this.#listener = listener;
-  }
 
   /** Adds something that happened. */
   add(time: number, text: string): void {
     this.#count += 1;
     this.#feed(String(time));
     this.#feed(text);
-    this.#listener?.(`${new Date(time).toISOString()} ${text}`);
   }
 
   /** Hash of everything so far, with the number of lines. */

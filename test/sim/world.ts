@@ -53,7 +53,6 @@ export interface RunOptions {
   readonly program?: Program;
   /** Breaks of promises are noted and the run goes on: for a program that promises nothing. */
   readonly isLenient?: boolean;
-  readonly onLine?: (line: string) => void;
 }
 
 const CHECK_MS = 5_000;
@@ -105,7 +104,7 @@ export class World {
     this.setting = setting;
     this.#program = options.program ?? blackTrade;
     this.#isLenient = options.isLenient ?? false;
-    this.trace = new Trace(options.onLine);
+    this.trace = new Trace();
     const { seed, series, startTime } = setting;
     this.timeline = new Timeline(startTime);
     this.plan = new FaultPlan(setting.faults, startTime);

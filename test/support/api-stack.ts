@@ -54,7 +54,7 @@ export async function startApi(databaseUrl: string, options: ApiOptions = {}): P
     allowedOrigins: options.allowedOrigins ?? [],
     clock,
     logLines: () => [],
-    renderMetrics: async () => ({ contentType: "text/plain", body: "up 1\n" }),
+    renderMetrics: () => ({ contentType: "text/plain", pieces: ["up 1\n"] }),
     onFault: options.onFault ?? (() => undefined),
   });
   const feed = serving.show({

@@ -44,7 +44,7 @@ export async function serveCompatible(options: CompatibleOptions): Promise<Compa
     clock,
     onFault: (error) => faults.push(error),
     logLines: () => [],
-    renderMetrics: async () => ({ contentType: "text/plain", body: "" }),
+    renderMetrics: () => ({ contentType: "text/plain", pieces: [] }),
   });
   const readStatus = createStatusReader(store, clock.monotonic);
   const feed = serving.show({

@@ -4,6 +4,7 @@ import type { Candle } from "../../src/core/candle.ts";
 import type { IngestEvent } from "../../src/core/events.ts";
 import { ExchangeTime } from "../../src/core/exchange-time.ts";
 import type { Clock } from "../../src/core/ports.ts";
+import type { TimeRange } from "../../src/core/range.ts";
 import { type Series, seriesKey, seriesLabel } from "../../src/core/series.ts";
 import { type SeriesStatus, seriesStatus } from "../../src/core/status.ts";
 import { nextOpenTime, type Timeframe } from "../../src/core/timeframe.ts";
@@ -184,6 +185,13 @@ function textOf(row: Candle): string {
     takerBuyQuoteVolume,
     closeTime,
   ].join(" ");
+}
+
+/** Candles that an exchange has at a time, ascending and without its trade ids: what a client can know of them. */
+export function truthOf(market: Market, series: Series, range: TimeRange, now: number): Candle[] {
+  const { symbol, timeframe: interval } = series;
+  const rows = market.candles({ symbol, interval }, range, now, "ascending");
+  return [...rows].map(({ firstTradeId: _first, lastTradeId: _last, ...candle }) => candle);
 }
 
 /** A series of Binance. */

@@ -9,7 +9,7 @@ import {
   type VersionedCandle,
   versionNumber,
 } from "../../src/core/finality.ts";
-import { type Gap, missingRanges } from "../../src/core/gaps.ts";
+import { type Gap, missingRanges, notFetchedGap } from "../../src/core/gaps.ts";
 import type {
   Ban,
   BanStore,
@@ -351,20 +351,24 @@ export class MemoryStore
           row.wantedFrom = wantedFrom;
           row.next = wantedFrom;
         } else if (wantedFrom < row.wantedFrom) {
-          this.#enter({
-            series,
-            range: { from: wantedFrom, to: row.wantedFrom },
-            reason: "not-fetched",
-            state: "open",
-            foundTime: exchangeTime,
-            emptyAnswers: 0,
-            nextTryTime: exchangeTime,
-          });
+          const range = { from: wantedFrom, to: row.wantedFrom };
+          this.#enter(notFetchedGap(series, range, exchangeTime));
           row.wantedFrom = wantedFrom;
         }
-        return { series, next: row.next ?? wantedFrom };
+        return { series, next: this.#overNotKept(series, row, exchangeTime) };
       });
     });
+  }
+
+  #overNotKept(series: Series, row: StatusRow, now: number): number {
+    const ends = this.#tables.gaps
+      .filter((gap) => gap.reason === "not-kept" && seriesKey(gap.series) === seriesKey(series))
+      .map((gap) => gap.range.to);
+    const next = row.next ?? 0;
+    const keptFrom = Math.max(next, ...ends);
+    if (keptFrom > next) this.#enter(notFetchedGap(series, { from: next, to: keptFrom }, now));
+    row.next = keptFrom;
+    return keptFrom;
   }
 
   end(): Promise<void> {

@@ -33,6 +33,14 @@ export interface TestDatabase {
 /** What is in a test's database at first: the migrated schema, or nothing. */
 export type TestContent = "migrated" | "empty";
 
+const timescaleUrl = testSetting("TEST_TIMESCALE_URL");
+
+/** The server with TimescaleDB; `skip` says why there is none. */
+export const timescale = {
+  skip: timescaleUrl === undefined ? "TEST_TIMESCALE_URL names no server with TimescaleDB" : false,
+  server: serverAt(timescaleUrl ?? "postgresql://localhost"),
+} as const;
+
 /** Serialises the making of a template among test files that share a server. */
 const TEMPLATE_LOCK = 4_611_686;
 

@@ -4,6 +4,11 @@ import { fileURLToPath } from "node:url";
 
 const BIN = fileURLToPath(new URL("../../bin/black-trade.js", import.meta.url));
 
+/** Settings that point a program at an exchange: a simulator, or another program that serves as one. */
+export function exchangeSettings({ url, wsUrl }: { readonly url: string; readonly wsUrl: string }) {
+  return { BINANCE_REST_URL: url, BINANCE_WS_URL: wsUrl, BINANCE_ARCHIVE_URL: url };
+}
+
 /** What a finished program left. */
 export interface Finished {
   readonly status: number | null;

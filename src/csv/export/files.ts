@@ -1,5 +1,6 @@
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { fileError } from "../../core/file-fault.ts";
 import type { Series } from "../../core/series.ts";
 import { ownFileName } from "../own-layout.ts";
 import { EXPORT_FORMATS, type ExportFormat } from "./encode.ts";
@@ -34,9 +35,13 @@ function safe(text: string): string {
  * Writes a file that is there as a whole or not at all: under another name first, then renamed. What failed or was stopped
  * leaves nothing behind.
  * @returns its size in bytes
+ * @throws {BlackTradeError} E_FILE when the file system refuses; what `chunks` throws
  */
 export async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>): Promise<number> {
-  await mkdir(dirname(path), { recursive: true });
+  const folder = dirname(path);
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw fileError(error, folder) ?? error;
+  });
   const temporary = `${path}.${process.pid}.tmp`;
   let size = 0;
   try {
@@ -55,7 +60,7 @@ export async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>
     await rename(temporary, path);
     return size;
   } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw fileError(error, path) ?? error;
   }
 }
