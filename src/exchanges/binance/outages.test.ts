@@ -120,7 +120,7 @@ test("only what shows gaps knows of the list: it decides nothing", () => {
     "src/app.ts",
     "src/cli/history-lines.ts",
     "src/cli/known-outage.ts",
-    "src/cli/verify.ts",
+    "src/cli/verify-lines.ts",
     "src/exchanges/binance/index.ts",
     "src/exchanges/binance/outages.ts",
     "src/serve/api/stored.ts",
