@@ -370,3 +370,47 @@ describe("the stop", () => {
     assert.equal(lookCount, lookedBefore);
   });
 });
+
+describe("many series, many gaps", () => {
+  test("a report whose answer was lost is written anew: what it said may be the past by then", async () => {
+    const harness = new Harness({ series: [BTC] });
+    let lost = 0;
+    harness.start();
+    await harness.minutes(2);
+    harness.fault("drop", 0, 7_000);
+    await harness.clock.advance(1_000);
+    harness.store.setFaults((operation) => {
+      if (operation !== "report" || lost > 0) return undefined;
+      lost += 1;
+      return { when: "after", error: RESTARTING };
+    });
+    await harness.clock.advance(5_500);
+    const [during] = (await harness.store.facts()).series;
+    assert.equal(during?.isStreamed, false);
+    await harness.minutes(5);
+    assert.equal(lost, 1);
+    const [facts] = (await harness.store.facts()).series;
+    assert.equal(facts?.isStreamed, true);
+    assert.equal(facts?.problem, undefined);
+    await harness.stop();
+  });
+
+  test("hundreds of gaps after an outage are filled one after the other, not a handful every few seconds", async () => {
+    const harness = new Harness({ series: [BTC], historyMs: 10 * HOUR_MS });
+    harness.start();
+    await harness.minutes(3);
+    const now = harness.clock.now();
+    const start = Math.floor(now / HOUR_MS) * HOUR_MS - 9 * HOUR_MS;
+    const gaps = Array.from({ length: 250 }, (_, index) => {
+      const from = start + 2 * index * MINUTE_MS;
+      return notFetchedGap(BTC, { from, to: from + MINUTE_MS }, now);
+    });
+    await harness.store.open(gaps);
+    const openCount = async (): Promise<number> =>
+      (await harness.store.gaps(BTC)).filter(({ state }) => state === "open").length;
+    assert.equal(await openCount(), 250);
+    await harness.clock.advance(30_000);
+    assert.equal(await openCount(), 0);
+    await harness.stop();
+  });
+});

@@ -58,7 +58,7 @@ const BULK_CANDLES = 1_000;
 const ARCHIVE_CANDLES = 20_000;
 /** Gaps asked for at once, and how often the ledger is looked at. */
 const HEAL_LANES = 4;
-const DUE_GAPS = 4 * HEAL_LANES;
+const DUE_GAPS = 16 * HEAL_LANES;
 const MIN_HEAL_PAUSE_MS = 60_000;
 const MAX_HEAL_PAUSE_MS = 60 * 60_000;
 const HEAL_INTERVAL_MS = 5_000;
@@ -111,6 +111,7 @@ export class Live {
   /** Gaps being filled, and how often each that keeps failing has failed. */
   readonly #healing = new Map<string, Gap>();
   readonly #healFailures = new Map<string, number>();
+  readonly #healEnded = new Wakeup();
   readonly #failure = Promise.withResolvers<never>();
   readonly #lanes = { live: 0, bulk: 0 };
 
@@ -442,25 +443,44 @@ export class Live {
 
   /** Asks again for what the ledger says is missing, in its own time; several gaps at once, large ones never all. */
   async #heal(signal: AbortSignal): Promise<void> {
-    const { clock, gaps, heldUntil } = this.#options;
+    const { clock } = this.#options;
     while (!signal.aborted) {
       try {
         await clock.sleep(HEAL_INTERVAL_MS, signal);
-        if (this.#now() < heldUntil() || this.#healing.size >= HEAL_LANES) continue;
-        const due = await gaps.due(this.#series, this.#now(), DUE_GAPS);
-        if (due.length < DUE_GAPS) this.#endBackfills(due);
-        for (const gap of due) {
-          const large = [...this.#healing.values()].filter(isLarge).length;
-          if (this.#healing.size >= HEAL_LANES) break;
-          if (this.#isHealing(gap) || (isLarge(gap) && large >= HEAL_LANES - 1)) continue;
-          this.#healing.set(gapKey(gap), gap);
-          void this.#healOne(gap, signal).catch((error) => this.#failure.reject(error));
-        }
+        // After an outage there are thousands: as long as there are new ones, they follow at once.
+        const begun = new Set<string>();
+        while (await this.#healDue(begun, signal)) signal.throwIfAborted();
       } catch (error) {
         // The database is away: the writer says so; the ledger waits.
         if (!(error instanceof BlackTradeError) && !signal.aborted) throw error;
       }
     }
+  }
+
+  /**
+   * Begins to fill what is due and was not begun before.
+   * @param begun grows by what is begun
+   * @returns true when more may be due
+   */
+  async #healDue(begun: Set<string>, signal: AbortSignal): Promise<boolean> {
+    const { gaps, heldUntil } = this.#options;
+    if (this.#now() < heldUntil() || this.#healing.size >= HEAL_LANES) return false;
+    const due = await gaps.due(this.#series, this.#now(), DUE_GAPS);
+    if (due.length < DUE_GAPS) this.#endBackfills(due);
+    const begunBefore = begun.size;
+    for (const gap of due) {
+      while (this.#healing.size >= HEAL_LANES && !signal.aborted)
+        await this.#healEnded.wait(signal);
+      if (signal.aborted || this.#now() < heldUntil()) return false;
+      const key = gapKey(gap);
+      const large = [...this.#healing.values()].filter(isLarge).length;
+      if (begun.has(key) || this.#isHealing(gap) || (isLarge(gap) && large >= HEAL_LANES - 1))
+        continue;
+      begun.add(key);
+      this.#healing.set(key, gap);
+      void this.#healOne(gap, signal).catch((error) => this.#failure.reject(error));
+    }
+    return due.length === DUE_GAPS && begun.size > begunBefore;
   }
 
   /** What was left to the archive and is not due any more was filled, or given up, by somebody else. */
@@ -486,6 +506,7 @@ export class Live {
       if (code.startsWith("E_SOURCE") && this.#now() >= heldUntil()) await this.#putOff(gap);
     } finally {
       this.#healing.delete(key);
+      this.#healEnded.wake();
     }
   }
 

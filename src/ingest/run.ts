@@ -334,7 +334,13 @@ class Run {
     // This may be the first thing to run after a sleep.
     this.#compareClocks();
     // A time that this machine slept through must not be told: readers reckon with it.
-    await store.report(changed, this.#isTimeDoubtful ? undefined : this.#now());
+    try {
+      await store.report(changed, this.#isTimeDoubtful ? undefined : this.#now());
+    } catch (error) {
+      // It may have been committed all the same: what stands there is not known any more.
+      for (const report of changed) this.#reported.delete(seriesKey(report.series));
+      throw error;
+    }
     for (const report of changed) this.#reported.set(seriesKey(report.series), report);
     const { run, series: facts } = await store.facts();
     await this.#tell(facts, run);

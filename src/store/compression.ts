@@ -47,9 +47,9 @@ interface Chunk extends TimeRange {
 
 /** Compressing 50 million rows takes some two minutes on a slow disk. */
 const DEADLINE_MS = 60 * 60_000;
-/** Whoever writes into the chunk waits behind a lock that is waited for. */
 /** `duplicate_object`. */
 const ALREADY_COMPRESSED = "42710";
+/** Whoever writes into the chunk waits behind a lock that is waited for. */
 const LOCK_TIMEOUT = "set local lock_timeout = '3s'";
 
 const LAYOUT = `

@@ -29,7 +29,6 @@ async function* piecesOf(
   mode: string,
   stored: StoredState | undefined,
 ): AsyncGenerator<string> {
-  setRunGauges(metrics, stored);
   const ofSeries = seriesSamples(metrics, mode);
   for (const metric of metrics.registry.getMetricsAsArray() as unknown as Registered[]) {
     const { name } = metric;
@@ -42,6 +41,8 @@ async function* piecesOf(
       yield headOf(metric);
       yield* linesOf(name, values, (sample) => sample);
     } else {
+      // Another page may have been begun since, with other facts.
+      setRunGauges(metrics, stored);
       yield `${await metrics.registry.getSingleMetricAsString(name)}\n`;
       await nextTurn();
     }

@@ -115,6 +115,18 @@ test("a page says of each metric what the library would, in the library's words"
   assert.deepEqual(lines(own), lines(theirs));
 });
 
+test("a page under way keeps its own facts while another one is made", async () => {
+  const metrics = createMetrics("1.2.3", [SERIES]);
+  const unknown = renderMetrics(metrics, "websocket").pieces[Symbol.asyncIterator]();
+  let text = (await unknown.next()).value ?? "";
+  await page(metrics, "websocket", stored({ word: "active", reason: "" }));
+  for (let next = await unknown.next(); next.done !== true; next = await unknown.next()) {
+    text += next.value;
+  }
+  assert.match(text, /^ingestion_status_known 0$/m);
+  assert.match(text, /^ingestion_heartbeat_age_seconds nan$/im);
+});
+
 test("candles go on while the page of thousands of series is made", async () => {
   const many = manySeries(6_000);
   const all = many.map(({ series }) => series);

@@ -10,7 +10,7 @@ export async function makeFolder(path: string, mode: number): Promise<void> {
   const fault = await make(path, mode);
   if (fault === undefined) return;
   const parent = dirname(path);
-  if (fault.code !== "ENOENT" || (await isFolder(parent))) throw fault;
+  if (fault.code !== "ENOENT" || parent === path || (await isFolder(parent))) throw fault;
   await makeFolder(parent, mode);
   const again = await make(path, mode);
   if (again !== undefined) throw again;
