@@ -848,7 +848,7 @@ const CASES: readonly Case[] = [
     ...damaged(
       one(2, (line) => line + line),
       ONE_REFUSED,
-      /23 columns, not 12: two rows in one line/,
+      /23 columns, not 12: two rows run together/,
     ),
   } as Case,
   {

@@ -73,7 +73,7 @@ const RETRY_DELAYS_MS = [500, 1_000, 2_000, 4_000, 8_000];
 /** Layouts whose rows are the exchange's own, closed when the file was made. */
 const FINAL_LAYOUTS: readonly string[] = ["binance-archive"];
 /** Changes when the same file would be read otherwise, so that it is read again. */
-const READER_VERSION = 3;
+const READER_VERSION = 4;
 
 /**
  * Imports files one after the other; a file that cannot be taken costs only itself. May be stopped and run again, and run

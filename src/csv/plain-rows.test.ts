@@ -71,11 +71,13 @@ const six = {
   columns: columnsOf(["openTime", "open", "high", "low", "close", "volume"]),
 };
 
+const ragged = { ...ROW_PLAN, hasOddWidths: true };
+
 test("a plain line is read from its bytes as from its cells", () => {
   let plainCount = 0;
   const lines = fc.array(fc.oneof(line(), wide(), spoilt()), { minLength: 1, maxLength: 20 });
   fc.assert(
-    fc.property(lines, fc.constantFrom(ROW_PLAN, six), (texts, plan) => {
+    fc.property(lines, fc.constantFrom(ROW_PLAN, ragged, six), (texts, plan) => {
       const plain = PlainRows.of(plan, NOW);
       const packed = new PackedCandles(plan.series);
       const reader = new RowReader(plan, NOW);

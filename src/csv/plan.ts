@@ -29,6 +29,8 @@ export interface RowPlan {
   readonly delimiter: string;
   /** Cells that its rows usually have, or more; absent when that is not known. */
   readonly usualWidth?: number;
+  /** True when many of the first rows have more, as where notes are written behind some of them. */
+  readonly hasOddWidths?: boolean;
   readonly units: readonly TimeUnit[];
   readonly zoneMs: number;
   readonly symbolColumn?: number;
@@ -88,7 +90,7 @@ export function planRows(sample: Sample, hints: ImportHints): RowPlan | FileRefu
     series: series.series,
     columns: match.columns,
     delimiter: sample.delimiter,
-    ...(sample.kind === "text" ? { usualWidth: usualWidth(sample) } : {}),
+    ...(sample.kind === "text" ? widthsOf(sample) : {}),
     units: times.units,
     zoneMs: times.zoneMs,
     ...(match.symbolColumn === undefined ? {} : { symbolColumn: match.symbolColumn }),
@@ -102,15 +104,22 @@ export function planRows(sample: Sample, hints: ImportHints): RowPlan | FileRefu
 }
 
 /** Cells of most of the first rows, or of the header when it has more. */
-function usualWidth({ header, rows }: Sample): number {
+function widthsOf({ header, rows }: Sample): Pick<RowPlan, "usualWidth" | "hasOddWidths"> {
   const counts = [...Map.groupBy(rows, ({ length }) => length)];
   const [width = 0] = counts.toSorted(([, a], [, b]) => b.length - a.length)[0] ?? [];
-  return Math.max(width, header?.length ?? 0);
+  const usualWidth = Math.max(width, header?.length ?? 0);
+  const wider = rows.filter(({ length }) => length > usualWidth).length;
+  // One such row may be the very fault that it is looked for.
+  return { usualWidth, hasOddWidths: wider >= 2 && wider > rows.length / 10 };
 }
 
-/** More cells than this are two rows in one line: a line end got lost, and a value ran into the next row's time. */
-export function mostCells({ usualWidth: usual }: RowPlan, neededWidth: number): number {
-  return usual === undefined ? Number.POSITIVE_INFINITY : Math.max(usual, 2 * neededWidth - 2);
+/**
+ * A row of more cells than this may be two that ran together, the first of them whole or torn: a crash in mid-line, and
+ * an appended row. Its values would be made of both, so it is not read.
+ */
+export function mostCells({ usualWidth, hasOddWidths }: RowPlan, neededWidth: number): number {
+  if (usualWidth === undefined) return Number.POSITIVE_INFINITY;
+  return hasOddWidths === true ? Math.max(usualWidth, 2 * neededWidth - 2) : usualWidth;
 }
 
 function wholeUntilOf(match: LayoutMatch, hints: ImportHints): Pick<RowPlan, "wholeUntil"> {

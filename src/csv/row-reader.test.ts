@@ -47,9 +47,19 @@ test("refusals name what is wrong", () => {
   assert.match(refusalOf(good.slice(0, 40)), /^columns: it has \d+ columns, not 12/);
   assert.match(refusalOf(good.replace(",5,4", ",5.5,4")), /^not-a-count/);
   // A line end got lost: its last value would run into the next row's time.
-  assert.match(refusalOf(good + good), /^columns: it has 23 columns, not 12: two rows in one line/);
-  for (const taken of [`${good},extra`, `${good},1,2,3`, good + ",".repeat(30)])
-    assert.equal(refusalOf(taken), "taken");
+  assert.match(
+    refusalOf(good + good),
+    /^columns: it has 23 columns, not 12: two rows run together/,
+  );
+  assert.equal(refusalOf(good + ",".repeat(30)), "taken");
+  // Torn in mid-line, and the next row behind it: wherever it was torn, nothing is made of both.
+  for (let cut = good.lastIndexOf(","); cut > 0; cut = good.lastIndexOf(",", cut - 1)) {
+    const torn = good.slice(0, cut + 2) + good;
+    assert.match(refusalOf(torn), /^columns|^not-a-|^mixed-units|^time/, torn);
+  }
+  const ragged = new RowReader({ ...ROW_PLAN, hasOddWidths: true }, NOW);
+  for (const taken of [`${good},extra`, `${good},1,2,3`])
+    assert.ok("candle" in ragged.read(taken.split(",")), taken);
   const wide = new RowReader({ ...ROW_PLAN, usualWidth: 30 }, NOW);
   assert.ok("candle" in wide.read([...good.split(","), ...new Array(18).fill("more")]));
 });

@@ -51,7 +51,7 @@ export class RowReader {
       return { code: "columns", detail: `it has ${cells.length} columns, not ${this.#width}` };
     }
     if (cells.length > this.#most && cells.slice(this.#most).some((cell) => cell.trim() !== "")) {
-      const detail = `it has ${cells.length} columns, not ${this.#width}: two rows in one line`;
+      const detail = `it has ${cells.length} columns, not ${this.#plan.usualWidth}: two rows run together, or a delimiter in a cell`;
       return { code: "columns", detail };
     }
     const { columns } = this.#plan;
