@@ -80,6 +80,7 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
       token?: string;
       hash?: string;
       isIngesting?: boolean;
+      isCut?: boolean;
       page?: Parameters<Browser["newPage"]>[0];
     } = {},
   ): Promise<void> {
@@ -99,7 +100,11 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
           options.page,
         );
         await work({ ...watched, api, proxy, newest });
-        assert.deepEqual(watched.complaints, []);
+        // Whatever was being fetched when the test cut the line may say so.
+        const complaints = watched.complaints.filter(
+          (text) => options.isCut !== true || text !== "Failed to fetch",
+        );
+        assert.deepEqual(complaints, []);
         await watched.page.close();
       } finally {
         await proxy.close();
@@ -159,20 +164,21 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
   });
 
   test("a lost connection shows, and what was missed is there when it is back", async () => {
-    await onPage(async ({ page, api, proxy, newest }) => {
-      await linkSays(page, "live");
-      proxy.set({ isRefusing: true });
-      proxy.reset();
-      await linkSays(page, "lost");
-      assert.match(
-        (await page.locator("#link").textContent()) ?? "",
-        /^disconnected since .* UTC: /,
-      );
-      await api.store.write([versionOf(BTC, newest + MINUTE, "stream", "321.10")], []);
-      proxy.set({});
-      await linkSays(page, "live");
-      await candleSays(page, "C 321.10");
-    });
+    await onPage(
+      async ({ page, api, proxy, newest }) => {
+        await linkSays(page, "live");
+        proxy.set({ isRefusing: true });
+        proxy.reset();
+        // Both at one look: the page tries again meanwhile.
+        const says = { hasText: /^disconnected since .* UTC: / };
+        await page.locator('#link[data-state="lost"]', says).waitFor(SLOW);
+        await api.store.write([versionOf(BTC, newest + MINUTE, "stream", "321.10")], []);
+        proxy.set({});
+        await linkSays(page, "live");
+        await candleSays(page, "C 321.10");
+      },
+      { isCut: true },
+    );
   });
 
   test("without the token nothing is shown, and the page asks for it", async () => {
