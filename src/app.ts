@@ -23,12 +23,13 @@ import {
 import { History, type HistoryProgress } from "./ingest/history.ts";
 import { doJob } from "./ingest/job.ts";
 import { type IngestSummary, ingest, obeyStoredBan } from "./ingest/run.ts";
+import { makeFolder } from "./make-folder.ts";
 import { type OpenedDatabase, openDatabase } from "./open-database.ts";
 import { QUERY_CONCURRENCY } from "./serve/query-gate.ts";
 import { type Serving, type ServingSources, startServing } from "./serve/serving.ts";
 import { createStatusReader, PATIENCE_MS } from "./serve/status-reader.ts";
 import { createSha256 } from "./sha256.ts";
-import { makeFolder, type Store } from "./store/index.ts";
+import type { Store } from "./store/index.ts";
 import { openLog } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
 import { RecentLines } from "./telemetry/recent-lines.ts";

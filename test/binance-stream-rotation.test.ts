@@ -204,6 +204,27 @@ test("too many streams on a socket: the rest go to another one", async (t) => {
   assert.deepEqual(linkKinds(follower.events), ["connected", "connected", "connected"]);
 });
 
+test("a message with more streams than a socket may carry is halved", async (t) => {
+  const server = await scriptedWs(t, {
+    onControl: (peer, control) => {
+      const count = control.params?.length ?? 0;
+      if (count <= 4 && peer.streams.size <= 4) acknowledge(peer, control);
+      else peer.send({ code: 4, msg: "Too many subscriptions", id: control.id });
+    },
+  });
+  const follower = follow(t, coins(10), { wsUrl: server.url, clock: scaledClock(100) });
+  await follower.event("connected", 3);
+  const carried = follower.events.flatMap((event) =>
+    event.kind === "connected" ? event.series.map(({ symbol }) => symbol) : [],
+  );
+  assert.deepEqual(
+    carried.sort(),
+    coins(10)
+      .map(({ symbol }) => symbol)
+      .sort(),
+  );
+});
+
 test("too many streams on an empty socket is a failure like others, not a loop", async (t) => {
   const server = await scriptedWs(t, {
     onControl: (peer, { id }) => peer.send({ code: 4, msg: "Too many subscriptions", id }),

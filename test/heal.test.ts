@@ -30,9 +30,15 @@ function stand() {
     exchangeNow: () => clock.now(),
   });
   const intake = new Intake(writer);
-  const heal = async (gap: Gap, rows: readonly Candle[], askedTime: number): Promise<void> => {
+  const heal = async (
+    gap: Gap,
+    rows: readonly Candle[],
+    askedTime: number,
+    coveredTo = Number.MAX_SAFE_INTEGER,
+  ): Promise<void> => {
     const history: HistorySource = {
-      candles: async function* (_series, range) {
+      candles: async function* (_series, { from, to }) {
+        const range = { from, to: Math.min(to, coveredTo) };
         yield { range, rows, source: "rest", askedTime };
       },
       firstOpenTime: async () => OPEN - HOUR_MS,
@@ -101,4 +107,24 @@ test("of a gap whose answer has one refused row, that row's cell is left, with t
   await heal(left, [], left.nextTryTime);
   const [empty] = await store.gaps(MINUTE);
   assert.equal(empty?.state, "open");
+});
+
+test("of what the answer did not cover nothing is said, and it is asked for again soon", async () => {
+  const { store, heal } = stand();
+  const gap: Gap = {
+    ...rejectedGap(MINUTE, OPEN, FOUND),
+    range: { from: OPEN, to: OPEN + 3 * 60_000 },
+    ...{ reason: "shed", emptyAnswers: 0 },
+  };
+  await store.open([gap]);
+  // Our clock has slept: to it the last of them has not even begun.
+  const askedTime = OPEN + 119_000;
+  await heal(gap, [row(OPEN, true)], askedTime, OPEN + 120_000);
+  const [absent, ahead, ...more] = await store.gaps(MINUTE);
+  assert.deepEqual(more, []);
+  assert.deepEqual(absent?.range, { from: OPEN + 60_000, to: OPEN + 120_000 });
+  assert.equal(absent.emptyAnswers, 1);
+  assert.deepEqual(ahead?.range, { from: OPEN + 120_000, to: OPEN + 180_000 });
+  assert.deepEqual([ahead.reason, ahead.emptyAnswers], ["shed", 0]);
+  assert.equal(ahead.nextTryTime, askedTime + 60_000);
 });

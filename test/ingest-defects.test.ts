@@ -409,8 +409,36 @@ describe("many series, many gaps", () => {
     const openCount = async (): Promise<number> =>
       (await harness.store.gaps(BTC)).filter(({ state }) => state === "open").length;
     assert.equal(await openCount(), 250);
-    await harness.clock.advance(30_000);
+    // Looked at every 5 s; what is due then follows without another pause.
+    await harness.clock.advance(8_000);
     assert.equal(await openCount(), 0);
+    await harness.stop();
+  });
+
+  test("what an outage left is filled beside the years that are still being loaded", async () => {
+    const harness = new Harness({ series: [BTC, ETH] });
+    const { model, clock, store } = harness;
+    harness.start();
+    await harness.minutes(3);
+    const now = clock.now();
+    const start = Math.floor(now / HOUR_MS) * HOUR_MS - 10_000 * HOUR_MS;
+    const years = Array.from({ length: 70 }, (_, index) => {
+      const from = start + index * 100 * HOUR_MS;
+      return notFetchedGap(ETH, { from, to: from + 90 * HOUR_MS }, now);
+    });
+    await store.open(years);
+    const candles = model.candles.bind(model);
+    model.candles = async function* (series, range, ...rest) {
+      // Slow as a year is.
+      if (series === ETH && range.to < now - 10 * HOUR_MS) await clock.sleep(HOUR_MS, rest[0]);
+      yield* candles(series, range, ...rest);
+    };
+    await clock.advance(6_000);
+    const cell = { from: start, to: start + MINUTE_MS };
+    await store.open([notFetchedGap(BTC, cell, clock.now())]);
+    await clock.advance(6_000);
+    assert.deepEqual(await store.gaps(BTC), []);
+    assert.equal((await store.gaps(ETH)).length, 70);
     await harness.stop();
   });
 });

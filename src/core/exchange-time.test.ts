@@ -177,9 +177,20 @@ test("a slow round trip puts right what it shows to be wrong, ahead or behind", 
     estimate.observeEvent(9_000_000, 150);
     estimate.observeSlowRoundTrip(200, 10_200, serverTime);
     assert.equal(estimate.now(10_200), serverTime);
-    assert.equal(estimate.errorMs, Number.POSITIVE_INFINITY);
+    assert.equal(estimate.errorMs, 10_001, "stamped at any instant of its way");
     assert.equal(estimate.isDoubtful, false);
   }
+});
+
+test("after a slow round trip a false stamp is not believed either", () => {
+  const estimate = new ExchangeTime();
+  estimate.observeSlowRoundTrip(200, 10_200, 1_010_000);
+  estimate.observeEvent(1_019_000, 11_000);
+  assert.equal(estimate.now(11_000), 1_019_000, "as late as the answer allows");
+  assert.equal(estimate.isDoubtful, false);
+  estimate.observeEvent(1_900_000, 12_000);
+  assert.equal(estimate.now(12_000), 1_020_000);
+  assert.equal(estimate.isDoubtful, true);
 });
 
 test("any real answer replaces a seeded estimate, also one that is behind it", () => {

@@ -5,7 +5,7 @@ interface Claim {
   readonly offsetMs: number;
 }
 
-/** An event that is further ahead of a measured estimate has a false stamp, or this machine slept. */
+/** An event that is further ahead than this, or than the estimate may be off by, has a false stamp, or this machine slept. */
 const MAX_LEAD_MS = 5_000;
 /** A measured estimate is not off by more. */
 const MAX_ERROR_MS = 1_000;
@@ -43,7 +43,7 @@ export class ExchangeTime {
     return this.#isBorrowed;
   }
 
-  /** Half the round trip of the measurement in use: the estimate is off by no more, unless the clock has drifted since. */
+  /** The estimate is off by no more, unless the clock has drifted since: half the round trip of a measurement, as a rule. */
   get errorMs(): number {
     return this.#errorMs;
   }
@@ -84,7 +84,7 @@ export class ExchangeTime {
     if (offsetMs !== undefined && offsetMs >= leastMs && offsetMs <= mostMs) {
       this.#settle(offsetMs, this.#errorMs);
     } else {
-      this.#settle(leastMs, Number.POSITIVE_INFINITY);
+      this.#settle(leastMs, mostMs - leastMs);
     }
   }
 
@@ -109,7 +109,7 @@ export class ExchangeTime {
 
   /**
    * Takes the time stamp of a pushed event. It was stamped before it arrived, so exchange time is at least that, unless
-   * the stamp is false: far ahead of a measured estimate, events are believed only when they go on claiming it, as they
+   * the stamp is false: far ahead of the estimate, events are believed only when they go on claiming it, as they
    * do after a sleep of this machine.
    * @param eventTime epoch ms
    */
@@ -118,7 +118,7 @@ export class ExchangeTime {
     if (this.#offsetMs === undefined || this.#isSeeded) {
       this.#offsetMs = offsetMs;
       this.#isSeeded = false;
-    } else if (Number.isFinite(this.#errorMs) && offsetMs > this.#offsetMs + MAX_LEAD_MS) {
+    } else if (offsetMs > this.#offsetMs + Math.max(MAX_LEAD_MS, this.#errorMs)) {
       this.#doubt(offsetMs, receivedMonotonicMs);
     } else {
       this.#claim = undefined;

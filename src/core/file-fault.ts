@@ -6,17 +6,19 @@ export interface FileFault {
   readonly remedy?: string;
 }
 
-const NO_FOLDER = (place: string): FileFault => ({
+type Saying = (place: string, call: string) => FileFault;
+
+const NO_FOLDER: Saying = (place) => ({
   what: `${place} is not a folder`,
   remedy: "name another one",
 });
-const NO_RIGHT = (place: string): FileFault => ({
+const NO_RIGHT: Saying = (place) => ({
   what: "there is no right to it",
   remedy: `give this user the right to read and write in ${place}`,
 });
 
 /** By code of errno. */
-const FAULTS: Readonly<Record<string, (place: string) => FileFault>> = {
+const FAULTS: Readonly<Record<string, Saying>> = {
   ENOSPC: () => ({ what: "the disk is full", remedy: "make room" }),
   EDQUOT: () => ({ what: "the disk quota is used up", remedy: "make room" }),
   EFBIG: () => ({
@@ -26,9 +28,14 @@ const FAULTS: Readonly<Record<string, (place: string) => FileFault>> = {
   EPERM: NO_RIGHT,
   EROFS: () => ({ what: "the disk is read-only" }),
   ENOTDIR: NO_FOLDER,
-  EEXIST: NO_FOLDER,
+  EEXIST: (place, call) =>
+    call === "mkdir"
+      ? NO_FOLDER(place, call)
+      : { what: "something of that name is there", remedy: "remove it, or name another place" },
   EISDIR: (place) => ({ what: `${place} is a folder`, remedy: "name a file" }),
-  ENOENT: () => ({ what: "there is no such file or folder, and it cannot be made" }),
+  ENOENT: (_place, call) => ({
+    what: `there is no such file or folder${call === "mkdir" ? ", and it cannot be made" : ""}`,
+  }),
   EMFILE: () => ({ what: "too many files are open", remedy: "raise the limit (ulimit -n)" }),
   ENFILE: () => ({ what: "too many files are open on this machine", remedy: "close some" }),
   ENAMETOOLONG: () => ({ what: "the name is too long for this disk", remedy: "shorten it" }),
@@ -36,7 +43,8 @@ const FAULTS: Readonly<Record<string, (place: string) => FileFault>> = {
 };
 
 /** What a system call of a socket or a process fails with says nothing about files. */
-const NO_FILE_CALL = /^(accept|bind|connect|getaddrinfo|kill|listen|query|spawn|uv_)/;
+const NO_FILE_CALL =
+  /^(accept|bind|connect|getaddrinfo|kill|listen|query|set[gu]id|setpriority|spawn|uv_)/;
 
 /**
  * What a thrown error says about the file system, in plain words.
@@ -45,9 +53,10 @@ const NO_FILE_CALL = /^(accept|bind|connect|getaddrinfo|kill|listen|query|spawn|
  */
 export function fileFault(error: unknown, place: string): FileFault | undefined {
   if (!(error instanceof Error) || !("code" in error) || !("syscall" in error)) return undefined;
-  if (NO_FILE_CALL.test(String(error.syscall))) return undefined;
+  const call = String(error.syscall);
+  if (NO_FILE_CALL.test(call)) return undefined;
   return Object.hasOwn(FAULTS, String(error.code))
-    ? FAULTS[String(error.code)]?.(place)
+    ? FAULTS[String(error.code)]?.(place, call)
     : undefined;
 }
 
@@ -64,7 +73,8 @@ export function fileError(error: unknown, path?: string): BlackTradeError | unde
   return new BlackTradeError("E_FILE", message, { remedy, cause: error });
 }
 
-function pathOf(error: unknown): string | undefined {
+/** The file or folder that the system's refusal was about, where the error tells it. */
+export function pathOf(error: unknown): string | undefined {
   return error instanceof Error && "path" in error && typeof error.path === "string"
     ? error.path
     : undefined;

@@ -267,8 +267,16 @@ export interface ImportStore {
 export interface GapStore {
   /** Enters gaps; a stretch that is in the ledger already keeps its older entry. */
   open(gaps: readonly Gap[]): Promise<void>;
-  /** Gaps of these series whose next try has come, oldest first. */
-  due(series: readonly Series[], now: number, limit: number): Promise<readonly Gap[]>;
+  /**
+   * Gaps of these series whose next try has come; the one that has waited longest first.
+   * @param below only those of fewer candles
+   */
+  due(
+    series: readonly Series[],
+    now: number,
+    limit: number,
+    below?: number,
+  ): Promise<readonly Gap[]>;
   /** Replaces one ledger entry by what a new answer left of it (none = filled). */
   replace(gap: Gap, left: readonly Gap[]): Promise<void>;
 }

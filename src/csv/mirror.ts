@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { backoffDelay } from "../core/backoff.ts";
 import { BlackTradeError, messageOf } from "../core/errors.ts";
@@ -7,6 +7,7 @@ import { fileFault } from "../core/file-fault.ts";
 import type { CandleChange, CandleChanges, CandleQueries, Clock } from "../core/ports.ts";
 import type { TimeRange } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
+import { makeFolder } from "../make-folder.ts";
 import { MirrorFile, type Reconciled, TEMP_ENDING } from "./mirror-file.ts";
 import { MirrorPlan, type PlannedFile } from "./mirror-plan.ts";
 
@@ -97,7 +98,7 @@ export class Mirror {
     for (let failures = 0; !signal.aborted; failures += 1) {
       this.#deafSinceMs ??= clock.monotonic();
       try {
-        await mkdir(folder, { recursive: true });
+        await makeFolder(folder);
         await this.#sweep();
         const place = await store.lastChangeId();
         await this.#refresh();

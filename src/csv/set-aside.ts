@@ -1,6 +1,7 @@
-import { access, copyFile, link, mkdir, readdir } from "node:fs/promises";
+import { access, copyFile, link, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { BlackTradeError } from "../core/errors.ts";
+import { makeFolder } from "../make-folder.ts";
 
 /** Folder below the mirror's, in which files are kept as others had changed them. */
 const SET_ASIDE = "set-aside";
@@ -22,7 +23,7 @@ export async function setAside(
   now: number,
 ): Promise<string> {
   const root = join(folder, SET_ASIDE);
-  await mkdir(root, { recursive: true });
+  await makeFolder(root);
   if ((await copyCount(root, name)) >= MAX_COPIES) {
     throw new BlackTradeError(
       "E_CSV_MIRROR",
@@ -31,7 +32,7 @@ export async function setAside(
     );
   }
   const copy = join(root, new Date(now).toISOString().replaceAll(":", "-"));
-  await mkdir(copy, { recursive: true });
+  await makeFolder(copy);
   const copyPath = join(copy, `${name}${COPY_ENDING}`);
   // Both names are of one file until the new one takes its place; some file systems have no such thing.
   await link(path, copyPath).catch(() => copyFile(path, copyPath));

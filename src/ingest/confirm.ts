@@ -70,7 +70,9 @@ export async function confirmPage(
     let answer: Answer = { askedTime: Number.NEGATIVE_INFINITY, servedTo: first };
     for await (const page of history.candles(series, asked, signal, "bulk")) {
       await writer.room(signal);
-      const { settled } = judgeRows(timeframe, page.rows, page.askedTime);
+      const { settled, early, forming } = judgeRows(timeframe, page.rows, page.askedTime);
+      // Served, and not to be believed yet, as the last row of a short answer.
+      for (const { openTime } of [...early, ...forming]) unanswered.add(openTime);
       for (const row of settled) {
         if (row.openTime >= to || isWithin(removed, row.openTime)) continue;
         wanted.delete(row.openTime);

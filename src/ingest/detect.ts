@@ -1,6 +1,12 @@
 import { type Gap, notFetchedGap } from "../core/gaps.ts";
 import type { CoverageStore } from "../core/ports.ts";
-import { intersectRanges, isEmptyRange, subtractRanges, type TimeRange } from "../core/range.ts";
+import {
+  intersectRanges,
+  isEmptyRange,
+  mergeRanges,
+  subtractRanges,
+  type TimeRange,
+} from "../core/range.ts";
 import type { Series } from "../core/series.ts";
 
 /** What of a stretch is missing. */
@@ -54,15 +60,19 @@ export async function removedRanges(
   return removed;
 }
 
-/** Ranges to read again, without what was removed on purpose: nobody is asked for what nobody wants. */
+/**
+ * Ranges to read again, without what was removed on purpose: nobody is asked for what nobody wants.
+ * @returns disjoint, ascending
+ */
 export async function withoutRemoved(
   store: RemovedStore,
   series: Series,
   ranges: readonly TimeRange[],
 ): Promise<TimeRange[]> {
-  const left: TimeRange[] = [];
-  for (const range of ranges) {
-    left.push(...subtractRanges(range, await removedRanges(store, series, range)));
-  }
-  return left;
+  const all = mergeRanges(ranges);
+  const [first, last] = [all.at(0), all.at(-1)];
+  if (first === undefined || last === undefined) return [];
+  // Asked once, however many they are.
+  const removed = await removedRanges(store, series, { from: first.from, to: last.to });
+  return all.flatMap((range) => subtractRanges(range, removed));
 }

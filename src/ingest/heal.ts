@@ -73,6 +73,7 @@ async function askPart(
 ): Promise<readonly Gap[]> {
   const { series, range } = gap;
   const present: TimeRange[] = [];
+  const covered: TimeRange[] = [];
   const left: Gap[] = [];
   let askedTime = Number.MAX_SAFE_INTEGER;
   // One cell more, so that the last wanted row has a successor that proves it.
@@ -80,6 +81,7 @@ async function askPart(
   for await (const page of history.candles(series, asked, signal, priority)) {
     await writer.room(signal);
     askedTime = Math.min(askedTime, page.askedTime);
+    covered.push(page.range);
     const judged = judgeRows(series.timeframe, page.rows, page.askedTime);
     const isWanted = ({ openTime }: Candle): boolean => openTime < range.to;
     const [settled, early, forming] = [judged.settled, judged.early, judged.forming].map((rows) =>
@@ -112,7 +114,12 @@ async function askPart(
       left.push(afterRefusal(gap, cell, askedTime));
     }
   }
-  const missing = subtractRanges(range, present);
+  // Of what no page covered nothing was learned: our clock may have slept, and the gap lies ahead of it.
+  const unanswered = subtractRanges(range, [...covered, ...present]);
+  left.push(
+    ...unanswered.map((part) => ({ ...gap, range: part, nextTryTime: askedTime + SETTLE_MS })),
+  );
+  const missing = subtractRanges(range, [...present, ...unanswered]);
   if (missing.length === 0) return left;
   const { firstOpenTime, isTrading } = await lifetime(series, signal);
   const lastSeen = present.at(-1)?.to ?? range.from;

@@ -402,7 +402,7 @@ export class History {
       },
       gaps: {
         open: (gaps) => database(store.open(gaps)),
-        due: (series, now, limit) => database(store.due(series, now, limit)),
+        due: (series, now, limit, below) => database(store.due(series, now, limit, below)),
         replace: (gap, left) => database(store.replace(gap, left)),
       },
       intake: this.#intake,

@@ -464,23 +464,34 @@ export class Live {
    */
   async #healDue(begun: Set<string>, signal: AbortSignal): Promise<boolean> {
     const { gaps, heldUntil } = this.#options;
-    if (this.#now() < heldUntil() || this.#healing.size >= HEAL_LANES) return false;
-    const due = await gaps.due(this.#series, this.#now(), DUE_GAPS);
-    if (due.length < DUE_GAPS) this.#endBackfills(due);
+    await this.#healLane(signal);
+    if (signal.aborted || this.#now() < heldUntil()) return false;
+    // Behind hundreds of years to load, what an outage left would else not be seen before they are done.
+    const below = this.#areLargeOnesFull() ? MIN_ARCHIVE_CANDLES : undefined;
+    const due = await gaps.due(this.#series, this.#now(), DUE_GAPS, below);
+    if (due.length < DUE_GAPS && below === undefined) this.#endBackfills(due);
     const begunBefore = begun.size;
     for (const gap of due) {
-      while (this.#healing.size >= HEAL_LANES && !signal.aborted)
-        await this.#healEnded.wait(signal);
+      await this.#healLane(signal);
       if (signal.aborted || this.#now() < heldUntil()) return false;
       const key = gapKey(gap);
-      const large = [...this.#healing.values()].filter(isLarge).length;
-      if (begun.has(key) || this.#isHealing(gap) || (isLarge(gap) && large >= HEAL_LANES - 1))
-        continue;
+      const isPutBack = isLarge(gap) && this.#areLargeOnesFull();
+      if (begun.has(key) || this.#isHealing(gap) || isPutBack) continue;
       begun.add(key);
       this.#healing.set(key, gap);
       void this.#healOne(gap, signal).catch((error) => this.#failure.reject(error));
     }
     return due.length === DUE_GAPS && begun.size > begunBefore;
+  }
+
+  /** True when no more large gaps may be begun: one lane is for the small. */
+  #areLargeOnesFull(): boolean {
+    return [...this.#healing.values()].filter(isLarge).length >= HEAL_LANES - 1;
+  }
+
+  /** Resolves when one more gap may be begun. */
+  async #healLane(signal: AbortSignal): Promise<void> {
+    while (this.#healing.size >= HEAL_LANES && !signal.aborted) await this.#healEnded.wait(signal);
   }
 
   /** What was left to the archive and is not due any more was filled, or given up, by somebody else. */

@@ -2,13 +2,14 @@ import { type BackoffPolicy, backoffDelay } from "../core/backoff.ts";
 import { Contiguity } from "../core/close-clock.ts";
 import { BlackTradeError, messageOf } from "../core/errors.ts";
 import type { Recorder, WrittenCandle } from "../core/events.ts";
-import { candleKey, compareVersions, sameValues, type VersionedCandle } from "../core/finality.ts";
+import type { VersionedCandle } from "../core/finality.ts";
 import { type Gap, rejectedGap, shedGap } from "../core/gaps.ts";
 import type { CandleStore, Clock, GapStore, Watermark } from "../core/ports.ts";
-import { mergeRanges, type TimeRange } from "../core/range.ts";
+import type { TimeRange } from "../core/range.ts";
 import { type Series, seriesKey } from "../core/series.ts";
 import { cellOf } from "../core/timeframe.ts";
 import type { Rejection } from "../core/validate.ts";
+import { type LaneCounts, Queue } from "./queue.ts";
 import { Wakeup } from "./wakeup.ts";
 
 /** What a writer needs. */
@@ -34,11 +35,6 @@ const RETRY: BackoffPolicy = { baseMs: 250, capMs: 10_000 };
 const MAX_NOTES = 10_000;
 const MAX_REFUSED_CELLS = 1_000;
 
-/** True for what came at its close: somebody may be waiting for it. */
-function isJustClosed({ source }: VersionedCandle): boolean {
-  return source === "stream" || source === "rest-early";
-}
-
 interface Refusal {
   readonly candle: VersionedCandle;
   readonly rejection: Rejection;
@@ -50,23 +46,9 @@ interface Work {
   readonly liveCount: number;
   readonly watermarks: readonly Watermark[];
   readonly gaps: readonly Gap[];
+  /** Candles ever let go that the gaps of this work, or of one before, tell of. */
+  readonly shedCount: number;
   readonly refusals: readonly Refusal[];
-}
-
-interface LaneCounts {
-  live: number;
-  history: number;
-}
-
-/** Takes the first candles of a lane. */
-function takeFrom(lane: Map<string, VersionedCandle>, count: number): VersionedCandle[] {
-  const taken: VersionedCandle[] = [];
-  for (const [key, candle] of lane) {
-    if (taken.length >= count) break;
-    taken.push(candle);
-    lane.delete(key);
-  }
-  return taken;
 }
 
 /**
@@ -79,9 +61,7 @@ function takeFrom(lane: Map<string, VersionedCandle>, count: number): VersionedC
 export class Writer {
   readonly #options: WriterOptions;
   readonly #capacity: number;
-  /** What has just closed is written before history, however much of that waits. A candle waits in one of the two. */
-  readonly #live = new Map<string, VersionedCandle>();
-  readonly #history = new Map<string, VersionedCandle>();
+  readonly #queue: Queue;
   /** Per series what has been handed to the database, in batches that are repeated until they are committed. */
   readonly #handed = new Map<string, Contiguity>();
   readonly #seriesByKey = new Map<string, Series>();
@@ -91,11 +71,6 @@ export class Writer {
   #refusals: Refusal[] = [];
   /** Candles that lost against a pending version of themselves; told with the next batch. */
   #merged: WrittenCandle[] = [];
-  /** Stretches dropped for want of room, on their way into the ledger: one range a series while the flood lasts. */
-  readonly #shed = new Map<
-    string,
-    { series: Series; ranges: readonly TimeRange[]; count: number }
-  >();
   readonly #work = new Wakeup();
   readonly #room = new Wakeup();
   #inFlight = 0;
@@ -107,23 +82,21 @@ export class Writer {
   readonly #refusedCells = new Map<string, TimeRange[]>();
   /** What a stop found under way; written before all else, for watermarks have been reckoned with it. */
   #unfinished: Work | undefined;
-  /** Candles ever taken in and ever finished, by lane; a flush waits for the second to reach the first. */
-  readonly #taken: LaneCounts = { live: 0, history: 0 };
+  /** Candles ever finished, by lane; a flush waits for as many as the queue has ever taken in. */
   readonly #finished: LaneCounts = { live: 0, history: 0 };
+  /** Candles ever let go that are in the ledger. */
+  #enteredCount = 0;
   readonly #finishing = new Wakeup();
 
   constructor(options: WriterOptions) {
     this.#options = options;
     this.#capacity = options.capacity ?? DEFAULT_CAPACITY;
+    this.#queue = new Queue(this.#capacity);
   }
 
   /** Candles that wait or are being written. */
   get size(): number {
-    return this.#waitingCount + this.#inFlight;
-  }
-
-  get #waitingCount(): number {
-    return this.#live.size + this.#history.size;
+    return this.#queue.size + this.#inFlight;
   }
 
   /** Why the last write failed, while it is being repeated. */
@@ -148,32 +121,13 @@ export class Writer {
    * @returns `shed` when there was no room: its stretch goes into the ledger instead, to be fetched later
    */
   offer(candle: VersionedCandle): "taken" | "shed" {
-    const key = candleKey(candle);
-    const lane = this.#history.has(key) ? this.#history : this.#live;
-    const waiting = lane.get(key);
-    if (waiting !== undefined) {
-      const wins = compareVersions(candle, waiting) > 0;
-      const outcome = sameValues(candle.candle, waiting.candle) ? "identical" : "superseded";
+    const outcome = this.#queue.offer(candle);
+    if (outcome === "identical" || outcome === "superseded") {
       this.#merged.push({ series: candle.series, openTime: candle.candle.openTime, outcome });
-      if (wins) lane.set(key, candle);
       return "taken";
     }
-    if (this.#waitingCount >= this.#capacity) {
-      const { series } = candle;
-      const entry = this.#shed.get(seriesKey(series));
-      const cell = cellOf(series.timeframe, candle.candle.openTime);
-      this.#shed.set(seriesKey(series), {
-        series,
-        ranges: mergeRanges([...(entry?.ranges ?? []), cell]),
-        count: (entry?.count ?? 0) + 1,
-      });
-      return "shed";
-    }
-    const isLive = isJustClosed(candle);
-    (isLive ? this.#live : this.#history).set(key, candle);
-    this.#taken[isLive ? "live" : "history"] += 1;
     this.#work.wake();
-    return "taken";
+    return outcome;
   }
 
   /**
@@ -221,10 +175,15 @@ export class Writer {
     return this.#refusedCells.get(seriesKey(series)) ?? [];
   }
 
-  /** Resolves when everything taken so far is committed. */
+  /** Resolves when everything taken so far is committed, or, when it was let go since, in the ledger. */
   async flushed(signal: AbortSignal): Promise<void> {
-    const { live, history } = this.#taken;
-    while (this.#finished.live < live || this.#finished.history < history) {
+    const { live, history } = this.#queue.taken;
+    // What is let go meanwhile is never finished: then nothing of the lane may be left.
+    const isDone = (): boolean =>
+      this.#finished.live >= Math.min(live, this.#queue.taken.live) &&
+      this.#finished.history >= history &&
+      this.#enteredCount >= this.#queue.shedCount;
+    while (!isDone()) {
       await this.#finishing.wait(signal);
       signal.throwIfAborted();
     }
@@ -250,10 +209,9 @@ export class Writer {
   #isIdle(): boolean {
     return (
       this.#unfinished === undefined &&
-      this.#waitingCount === 0 &&
+      this.#queue.isEmpty &&
       this.#gaps.length === 0 &&
       this.#refusals.length === 0 &&
-      this.#shed.size === 0 &&
       this.#moved.size === 0
     );
   }
@@ -261,7 +219,7 @@ export class Writer {
   async #writeOnce(signal: AbortSignal): Promise<void> {
     const { store, record, clock } = this.#options;
     const work = this.#unfinished ?? this.#takeWork();
-    const { batch, watermarks, gaps, refusals } = work;
+    const { batch, watermarks, gaps, refusals, shedCount } = work;
     this.#unfinished = work;
     this.#inFlight = batch.length;
 
@@ -278,6 +236,7 @@ export class Writer {
     this.#inFlight = 0;
     this.#finished.live += work.liveCount;
     this.#finished.history += batch.length - work.liveCount;
+    this.#enteredCount = shedCount;
     this.#finishing.wake();
     const exchangeNow = this.#options.exchangeNow();
     const written = batch.map((candle, index): WrittenCandle => {
@@ -335,22 +294,20 @@ export class Writer {
     );
   }
 
-  /** Of each lane the oldest first, so that nothing waits for ever behind a flood of its kind. */
   #takeWork(): Work {
     this.#enterShed();
+    const { shedCount } = this.#queue;
     const gaps = this.#gaps;
     const refusals = this.#refusals;
     this.#gaps = [];
     this.#refusals = [];
-    const live = takeFrom(this.#live, MAX_BATCH);
-    const history = takeFrom(this.#history, MAX_BATCH - live.length);
-    const batch = history.length === 0 ? live : live.concat(history);
+    const { batch, liveCount } = this.#queue.take(MAX_BATCH);
     for (const { series, range } of gaps) {
       this.#handed.get(seriesKey(series))?.addRange(range);
       this.#moved.set(seriesKey(series), series);
     }
     const watermarks = this.#takeWatermarks(batch);
-    return { batch, liveCount: live.length, watermarks, gaps, refusals };
+    return { batch, liveCount, watermarks, gaps, shedCount, refusals };
   }
 
   #takeWatermarks(batch: readonly VersionedCandle[]): Watermark[] {
@@ -403,10 +360,9 @@ export class Writer {
 
   #enterShed(): void {
     const now = this.#options.exchangeNow();
-    for (const { series, ranges, count } of this.#shed.values()) {
+    for (const { series, ranges, count } of this.#queue.takeShed()) {
       this.#options.record({ kind: "shed", series, count });
       for (const range of ranges) this.#gaps.push(shedGap(series, range, now));
     }
-    this.#shed.clear();
   }
 }

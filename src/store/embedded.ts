@@ -1,20 +1,12 @@
 import { createHash } from "node:crypto";
-import {
-  chown,
-  mkdir,
-  mkdtemp,
-  readFile,
-  realpath,
-  rmdir,
-  symlink,
-  writeFile,
-} from "node:fs/promises";
+import { chown, mkdtemp, readFile, realpath, rmdir, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "../core/errors.ts";
-import { fileFault } from "../core/file-fault.ts";
+import { fileFault, pathOf } from "../core/file-fault.ts";
+import { makeFolder } from "../make-folder.ts";
 import { Database, type Session } from "./database.ts";
 import { sqlStateOf } from "./db-errors.ts";
 import { type Account, closedFolder, mayRun, serverAccount } from "./embedded/account.ts";
@@ -33,7 +25,6 @@ import {
   startError,
 } from "./embedded/cluster.ts";
 import { isRunning, withLockFile } from "./embedded/lock-file.ts";
-import { makeFolder } from "./embedded/make-folder.ts";
 import {
   isServer,
   type Postmaster,
@@ -115,10 +106,11 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       return server;
     });
   } catch (error) {
-    const fault = fileFault(error, options.dataDir);
+    const place = pathOf(error) ?? options.dataDir;
+    const fault = fileFault(error, place);
     if (fault === undefined) throw error;
     const { what, remedy = "Set DATA_DIR to a folder that this user may write." } = fault;
-    throw startError(`the folder ${options.dataDir} cannot be used: ${what}`, remedy, error);
+    throw startError(`${place} cannot be used: ${what}`, remedy, error);
   }
 }
 
@@ -314,7 +306,7 @@ class EmbeddedServer implements Embedded {
     // The same as before when a server is started again: connections of this process look there.
     const before = this.#postmaster?.socketFolder;
     const folder = before ?? (await mkdtemp(join(tmpdir(), "black-trade-")));
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder, 0o700);
     if (account !== undefined) await chown(folder, account.uid, account.gid);
     return folder;
   }
@@ -394,7 +386,7 @@ async function reachable(
   const mark = createHash("sha256").update(link).digest("hex").slice(0, 12);
   const cluster = join(systemFolder, mark, link.slice(dirname(link).length + 1));
   try {
-    await mkdir(dirname(cluster), { recursive: true, mode: 0o755 });
+    await makeFolder(dirname(cluster), 0o755);
     const stillClosed = await closedFolder(dirname(cluster), account);
     if (stillClosed !== undefined) throw new Error(`${stillClosed} is closed, too`);
     await symlink(cluster, link).catch((error) => {

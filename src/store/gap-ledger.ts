@@ -1,6 +1,7 @@
 import type { Gap, GapReason } from "../core/gaps.ts";
 import { subtractRanges, type TimeRange } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
+import { nominalMs } from "../core/timeframe.ts";
 import { type Pacing, retryContention } from "./contention.ts";
 import type { Database, Executor } from "./database.ts";
 import type { SeriesCatalog } from "./series-catalog.ts";
@@ -23,6 +24,9 @@ const GAP_COLUMNS = `
   candle_epoch_ms(g.found_time) as "foundTime", g.empty_answers as "emptyAnswers",
   candle_epoch_ms(g.first_asked_time) as "firstAskedTime", candle_epoch_ms(g.next_try_time) as "nextTryTime"`;
 
+/** More than there are open times of any timeframe. */
+const MOST_CANDLES = 2 ** 43;
+
 /** The gap ledger. Entries of a series that are not filled never overlap; filled ones stay as history. */
 export class GapLedger {
   readonly #database: Database;
@@ -42,20 +46,27 @@ export class GapLedger {
     await this.#transact((tx) => enterGaps(tx, gaps, ids));
   }
 
-  /** See {@link GapStore.due}. The one that has waited longest comes first. */
-  async due(series: readonly Series[], now: number, limit: number): Promise<readonly Gap[]> {
+  /** See {@link GapStore.due}. */
+  async due(
+    series: readonly Series[],
+    now: number,
+    limit: number,
+    below = MOST_CANDLES,
+  ): Promise<readonly Gap[]> {
+    const spans = series.map(({ timeframe }) => below * nominalMs(timeframe));
     const ids = await this.#catalog.findAll(series);
     const rows = await this.#database.run<GapRow>({
       name: "due-gaps",
       text: `
         select ${GAP_COLUMNS}
         from gaps g
-        join unnest($1::int[]) as wanted (series_id) on wanted.series_id = g.series_id
+        join unnest($1::int[], $4::float8[]) as wanted (series_id, below_ms) on wanted.series_id = g.series_id
         join series s on s.id = g.series_id
         where g.state <> 'filled' and g.next_try_time <= candle_time($2)
+          and candle_epoch_ms(g.range_to) - candle_epoch_ms(g.range_from) < wanted.below_ms
         order by g.next_try_time, g.range_from, g.series_id
         limit $3`,
-      values: [numberArray(ids), now, limit],
+      values: [numberArray(ids), now, limit, numberArray(spans)],
     });
     return rows.map(gapOf);
   }

@@ -33,7 +33,6 @@ export { describeTarget, maskPasswords, parseDatabaseUrl } from "./connection-ur
 export { createDatabase } from "./create-database.ts";
 export { Database, type DatabaseOptions } from "./database.ts";
 export { type EmbeddedFacts, inspectEmbedded } from "./embedded/inspect.ts";
-export { makeFolder } from "./embedded/make-folder.ts";
 export {
   EMBEDDED_DATABASE,
   type Embedded,
@@ -116,7 +115,7 @@ function assemble(database: Database, server: ServerReport, pacing: Pacing): Sto
     imported: (file) => loader.imported(file),
     loadPart: (part) => loader.loadPart(part),
     open: (entries) => gaps.open(entries),
-    due: (series, now, limit) => gaps.due(series, now, limit),
+    due: (series, now, limit, below) => gaps.due(series, now, limit, below),
     replace: (gap, left) => gaps.replace(gap, left),
     load: (exchange) => bans.load(exchange),
     save: (ban, remainingMs) => bans.save(ban, remainingMs),

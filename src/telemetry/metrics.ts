@@ -51,7 +51,7 @@ export interface Metrics {
   readonly latencyLabelsOf: (series: Series) => { symbol: string; timeframe: string };
 }
 
-/** Gauges of what stands in the database; see `seriesSamples`. */
+/** Gauges of what stands in the database; see `stateSamples`. */
 export interface StateGauges {
   readonly isKnown: Gauge;
   readonly status: Gauge<"symbol" | "timeframe" | "status">;

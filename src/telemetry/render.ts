@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Metrics } from "./metrics.ts";
-import { type Sample, type StoredState, seriesSamples, setRunGauges } from "./state-gauges.ts";
+import { type Sample, type StoredState, stateSamples } from "./state-gauges.ts";
 
 /** A page of metrics as it is sent. */
 export interface MetricsPage {
@@ -29,20 +29,18 @@ async function* piecesOf(
   mode: string,
   stored: StoredState | undefined,
 ): AsyncGenerator<string> {
-  const ofSeries = seriesSamples(metrics, mode);
+  const ofState = stateSamples(metrics, mode, stored);
   for (const metric of metrics.registry.getMetricsAsArray() as unknown as Registered[]) {
     const { name } = metric;
-    const sampleOf = ofSeries.get(name);
-    if (sampleOf !== undefined) {
+    const samples = ofState.get(name);
+    if (samples !== undefined) {
       yield headOf(metric);
-      yield* linesOf(name, stored?.series ?? [], sampleOf);
+      yield* linesOf(name, samples);
     } else if (metric.type === "counter" && metric.labelNames.length > 0) {
       const { values } = await metric.get();
       yield headOf(metric);
-      yield* linesOf(name, values, (sample) => sample);
+      yield* linesOf(name, values);
     } else {
-      // Another page may have been begun since, with other facts.
-      setRunGauges(metrics, stored);
       yield `${await metrics.registry.getSingleMetricAsString(name)}\n`;
       await nextTurn();
     }
@@ -63,21 +61,18 @@ function headOf({ name, help, type }: Registered): string {
   return `# HELP ${name} ${escaped(help)}\n# TYPE ${name} ${type}\n`;
 }
 
-/** Lines of the samples that `sampleOf` gives. */
-async function* linesOf<T>(
-  name: string,
-  all: readonly T[],
-  sampleOf: (one: T) => Sample | undefined,
-): AsyncGenerator<string> {
-  for (let from = 0; from < all.length; from += PIECE_SAMPLES) {
-    let text = "";
-    for (const one of all.slice(from, from + PIECE_SAMPLES)) {
-      const sample = sampleOf(one);
-      if (sample !== undefined) text += lineOf(name, sample);
-    }
+async function* linesOf(name: string, samples: Iterable<Sample>): AsyncGenerator<string> {
+  let text = "";
+  let count = 0;
+  for (const sample of samples) {
+    text += lineOf(name, sample);
+    count += 1;
+    if (count % PIECE_SAMPLES !== 0) continue;
     yield text;
+    text = "";
     await nextTurn();
   }
+  yield text;
 }
 
 function lineOf(name: string, { labels, value }: Sample): string {
@@ -85,7 +80,7 @@ function lineOf(name: string, { labels, value }: Sample): string {
   for (const label in labels) {
     text += `${text === "" ? "" : ","}${label}="${escaped(String(labels[label])).replaceAll('"', '\\"')}"`;
   }
-  return `${name}{${text}} ${value}\n`;
+  return `${name}${text === "" ? "" : `{${text}}`} ${value}\n`;
 }
 
 /** https://prometheus.io/docs/instrumenting/exposition_formats/#comments-help-text-and-type-information */

@@ -22,16 +22,60 @@ export interface Sample {
 }
 
 /**
- * Sets the gauges of the run from stored facts. To be called for each page: a gauge that a process keeps by itself goes on
- * saying what was true when something last happened (R4).
+ * What the gauges of state say, by the gauge's name. Written into a page as it is made and never kept: a gauge that a
+ * process keeps by itself goes on saying what was true when something last happened (R4), and for tens of thousands of
+ * series it would be a hundred thousand samples, of use to nobody between two pages.
+ * @returns samples in the order of the series; to be read once
  */
-export function setRunGauges({ state }: Metrics, stored: StoredState | undefined): void {
-  state.isKnown.set(stored === undefined ? 0 : 1);
+export function stateSamples(
+  { status, state }: Metrics,
+  mode: string,
+  stored: StoredState | undefined,
+): ReadonlyMap<string, Iterable<Sample>> {
   // What is not known is `NaN`: a zero would say that all is well.
   const { now, heartbeatTime, bannedUntilTime = 0 } = stored?.run ?? NOT_KNOWN;
-  state.heartbeatAge.set(Math.max(0, now - heartbeatTime) / 1_000);
-  state.heldUntil.set((stored?.run === undefined ? NaN : bannedUntilTime) / 1_000);
-  state.holdRemaining.set(Math.max(0, bannedUntilTime - now) / 1_000);
+  const heldUntil = stored?.run === undefined ? NaN : bannedUntilTime;
+  const all = stored?.series ?? [];
+  return new Map<string, Iterable<Sample>>([
+    [nameOf(state.isKnown), ofRun(stored === undefined ? 0 : 1)],
+    [nameOf(state.heartbeatAge), ofRun(Math.max(0, now - heartbeatTime) / 1_000)],
+    [nameOf(state.heldUntil), ofRun(heldUntil / 1_000)],
+    [nameOf(state.holdRemaining), ofRun(Math.max(0, heldUntil - now) / 1_000)],
+    [
+      nameOf(status),
+      ofSeries(all, ({ series, status: { word } }) => ({
+        labels: { ...labelsOf(series), mode },
+        value: word === "active" ? 1 : 0,
+      })),
+    ],
+    [
+      nameOf(state.status),
+      ofSeries(all, ({ series, status: { word } }) => ({
+        labels: { ...labelsOf(series), status: word },
+        value: 1,
+      })),
+    ],
+    [
+      nameOf(state.lag),
+      ofSeries(all, ({ series, status: { lagMs } }) =>
+        lagMs === undefined ? undefined : { labels: labelsOf(series), value: lagMs / 1_000 },
+      ),
+    ],
+    [
+      nameOf(state.gapsOpen),
+      ofSeries(all, ({ series, facts }) => ({
+        labels: labelsOf(series),
+        value: facts.openGapCount,
+      })),
+    ],
+    [
+      nameOf(state.gapsConfirmed),
+      ofSeries(all, ({ series, facts }) => ({
+        labels: labelsOf(series),
+        value: facts.confirmedGapCount,
+      })),
+    ],
+  ]);
 }
 
 const NOT_KNOWN: Pick<RunFacts, "now" | "heartbeatTime" | "bannedUntilTime"> = {
@@ -39,44 +83,18 @@ const NOT_KNOWN: Pick<RunFacts, "now" | "heartbeatTime" | "bannedUntilTime"> = {
   heartbeatTime: NaN,
 };
 
-/**
- * What each gauge of state says of a series, by the gauge's name. Written into a page as it is made and never kept: for
- * tens of thousands of series that would be a hundred thousand samples, of use to nobody between two pages.
- * @returns functions that give the sample of a series, or `undefined` when it has none
- */
-export function seriesSamples(
-  { status, state }: Metrics,
-  mode: string,
-): ReadonlyMap<string, (one: StoredSeries) => Sample | undefined> {
-  return new Map<string, (one: StoredSeries) => Sample | undefined>([
-    [
-      nameOf(status),
-      ({ series, status: { word } }) => ({
-        labels: { ...labelsOf(series), mode },
-        value: word === "active" ? 1 : 0,
-      }),
-    ],
-    [
-      nameOf(state.status),
-      ({ series, status: { word } }) => ({
-        labels: { ...labelsOf(series), status: word },
-        value: 1,
-      }),
-    ],
-    [
-      nameOf(state.lag),
-      ({ series, status: { lagMs } }) =>
-        lagMs === undefined ? undefined : { labels: labelsOf(series), value: lagMs / 1_000 },
-    ],
-    [
-      nameOf(state.gapsOpen),
-      ({ series, facts }) => ({ labels: labelsOf(series), value: facts.openGapCount }),
-    ],
-    [
-      nameOf(state.gapsConfirmed),
-      ({ series, facts }) => ({ labels: labelsOf(series), value: facts.confirmedGapCount }),
-    ],
-  ]);
+function ofRun(value: number): Sample[] {
+  return [{ labels: {}, value }];
+}
+
+function* ofSeries(
+  all: readonly StoredSeries[],
+  sampleOf: (one: StoredSeries) => Sample | undefined,
+): Generator<Sample> {
+  for (const one of all) {
+    const sample = sampleOf(one);
+    if (sample !== undefined) yield sample;
+  }
 }
 
 function labelsOf({ symbol, timeframe }: Series): { symbol: string; timeframe: string } {

@@ -590,6 +590,16 @@ export function describeStore(
         assert.deepEqual(await store.due([], T0 + 30, 10), []);
       });
 
+      test("large ones can be left out of what is due", async () => {
+        const series = freshSeries();
+        const gaps = [gapOf(series, 0, 5), gapOf(series, 10, 14), gapOf(series, 20, 21)];
+        await store.open(gaps);
+        const [large, ...small] = gaps;
+        assert.deepEqual(await store.due([series], T0 + 3_600_000, 10), [large, ...small]);
+        assert.deepEqual(await store.due([series], T0 + 3_600_000, 10, 5), small);
+        assert.deepEqual(await store.due([series], T0 + 3_600_000, 1, 5), small.slice(0, 1));
+      });
+
       test("an answer replaces its entry, once", async () => {
         const series = freshSeries();
         const gap = gapOf(series, 0, 10);

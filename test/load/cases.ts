@@ -5,43 +5,9 @@ import { runCommand } from "../../bench/support/command.ts";
 import { writeMadeSeconds } from "../../bench/support/recorded-minutes.ts";
 import { TIMEFRAMES } from "../../src/core/timeframe.ts";
 import { Program } from "../support/program.ts";
-import { atMostMs, type Reading } from "./metrics.ts";
-import { LoadedProgram, type Shape } from "./program.ts";
-
-/** One load, and what it must hold. */
-export interface LoadCase {
-  readonly name: string;
-  readonly what: string;
-  readonly shape: Shape;
-  /** How long to wait for all series to be active, s; then it is measured as it is. */
-  readonly readyS: number;
-  /** Happens while it is measured. @returns what was seen of it */
-  readonly meanwhile?: (program: LoadedProgram, seconds: number) => Promise<string>;
-  /** Limits; what is not there is only reported. */
-  readonly limits: { readonly rssMb?: number; readonly p99Ms?: number; readonly shed?: number };
-}
-
-/** What was measured. */
-export interface LoadReport {
-  readonly name: string;
-  readonly line: string;
-  readonly isGood: boolean;
-  readonly seconds: number;
-  readonly framesPerSecond: number;
-  readonly storedPerSecond: number;
-  /** Close → stored: upper edges of the buckets of the program's own histogram. */
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  /** Sent by the stream → stored, p99: what a live close takes, without the exchange's delay and what REST catches up. */
-  readonly liveP99Ms: number;
-  /** Of the event loop: median of the p99 between two readings. */
-  readonly loopP99Ms: number;
-  readonly rssMb: number;
-  readonly cpuPercent: number;
-  readonly shed: number;
-  /** Series by state when the measurement began. */
-  readonly states: string;
-}
+import { atMostMs } from "./metrics.ts";
+import type { LoadedProgram, Shape } from "./program.ts";
+import type { LoadCase, Seen } from "./run-case.ts";
 
 const BIN = join(import.meta.dirname, "../../bin/black-trade.js");
 const EIGHT = ["1s", "1m", "3m", "5m", "15m", "30m", "1h", "4h"];
@@ -71,9 +37,12 @@ const DURABLE_MS = 3_000;
  * Waits for the boundary of all timeframes and counts what it brought: once at the limit, as reading thousands of metrics is
  * itself a load, and then until as many candles are stored as closed.
  */
-async function boundary(program: LoadedProgram): Promise<string> {
+async function boundary(program: LoadedProgram): Promise<Seen> {
   const untilMs = MONDAY_FIRST - (await program.exchangeTime());
-  if (untilMs < 0) return `the boundary was passed ${-untilMs} ms before the measurement began`;
+  if (untilMs < 0) {
+    const line = `the boundary was passed ${-untilMs} ms before the measurement began`;
+    return { line, over: "not measured" };
+  }
   await sleep(untilMs - 500);
   const before = await program.reading();
   const closed = program.symbols.length * TIMEFRAMES.length;
@@ -86,16 +55,31 @@ async function boundary(program: LoadedProgram): Promise<string> {
   }
   const slowest = atMostMs(before.closeToStored, after.closeToStored, 1);
   const slowestSent = atMostMs(before.eventToStored, after.eventToStored, 1);
-  return (
-    `${atLimit.storedCount - before.storedCount} candles stored ${DURABLE_MS / 1_000} s after the boundary of ${closed}, ` +
-    `the slowest ≤ ${slowest} ms after its close and ≤ ${slowestSent} ms after the exchange sent it`
-  );
+  const storedCount = atLimit.storedCount - before.storedCount;
+  const line =
+    `${storedCount} candles stored ${DURABLE_MS / 1_000} s after the boundary of ${closed}, ` +
+    `the slowest ≤ ${slowest} ms after its close and ≤ ${slowestSent} ms after the exchange sent it`;
+  return storedCount < closed ? { line, over: `not all within ${DURABLE_MS} ms` } : { line };
+}
+
+/** Everything is to be active again so long after a fault has ended. */
+const RECOVERED_MS = 120_000;
+
+/**
+ * Waits until all is active again.
+ * @param sinceMs how long ago the fault ended
+ * @throws when it is not after five minutes
+ */
+async function recovery(program: LoadedProgram, sinceMs: number): Promise<Seen> {
+  const ms = sinceMs + (await program.active(300_000));
+  const line = `active again ${(ms / 1_000).toFixed(1)} s after it`;
+  return ms > RECOVERED_MS ? { line, over: `longer than ${RECOVERED_MS / 1_000} s` } : { line };
 }
 
 const IMPORTED_MB = 200;
 
 /** Imports a file of seconds of a symbol that is not collected. */
-async function importBeside(program: LoadedProgram): Promise<string> {
+async function importBeside(program: LoadedProgram): Promise<Seen> {
   const path = join(program.dataDir, "MADEUSDT_1s.csv");
   const rows = await writeMadeSeconds(path, IMPORTED_MB * 2 ** 20, 0);
   const { tookMs, peakMb } = await runCommand(process.execPath, [
@@ -106,7 +90,8 @@ async function importBeside(program: LoadedProgram): Promise<string> {
     program.dataDir,
     path,
   ]);
-  return `${rows} rows imported, ${Math.round((rows / tookMs) * 1_000)} a second, at most ${peakMb.toFixed(0)} MB`;
+  const perSecond = Math.round((rows / tookMs) * 1_000);
+  return { line: `${rows} rows imported, ${perSecond} a second, at most ${peakMb.toFixed(0)} MB` };
 }
 
 /** Every load of the table, smallest first. */
@@ -149,17 +134,15 @@ export const LOAD_CASES: readonly LoadCase[] = [
   },
   {
     name: "L5",
-    what: "L3, the database frozen for a third of the time",
+    what: "L3, the database frozen for as long as it is measured",
     shape: L3,
     readyS: 240,
     limits: { rssMb: 450 },
     meanwhile: async (program, seconds) => {
-      await sleep((seconds / 4) * 1_000);
       await signalServer(program, "SIGSTOP");
-      await sleep((seconds / 3) * 1_000);
+      await sleep(seconds * 1_000);
       await signalServer(program, "SIGCONT");
-      const ms = await program.active(300_000);
-      return `active again ${(ms / 1_000).toFixed(1)} s after it`;
+      return await recovery(program, 0);
     },
   },
   {
@@ -172,8 +155,7 @@ export const LOAD_CASES: readonly LoadCase[] = [
       await sleep((seconds / 3) * 1_000);
       await program.fault({ kind: "drop", code: 1006 });
       await sleep(2_000);
-      const ms = await program.active(300_000);
-      return `active again ${(ms / 1_000 + 2).toFixed(1)} s after it`;
+      return await recovery(program, 2_000);
     },
   },
   {
@@ -198,7 +180,7 @@ export const LOAD_CASES: readonly LoadCase[] = [
       const { status } = await backfill.ended();
       const seconds = (performance.now() - began) / 1_000;
       const [count] = /"storedCount":\s*\d+/.exec(backfill.stdout) ?? ["no count"];
-      return `backfill ended ${status} after ${seconds.toFixed(0)} s, ${count}`;
+      return { line: `backfill ended ${status} after ${seconds.toFixed(0)} s, ${count}` };
     },
   },
   {
@@ -219,7 +201,7 @@ export const LOAD_CASES: readonly LoadCase[] = [
   },
 ];
 
-async function watchAndAsk(program: LoadedProgram, seconds: number): Promise<string> {
+async function watchAndAsk(program: LoadedProgram, seconds: number): Promise<Seen> {
   const viewers = new Program([], {}, "/", [
     process.execPath,
     new URL("../../bench/support/viewers.ts", import.meta.url).pathname,
@@ -249,86 +231,6 @@ async function watchAndAsk(program: LoadedProgram, seconds: number): Promise<str
   const sorted = times.sort((a, b) => a - b);
   const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN;
   const told = /\{.*\}/.exec(stdout)?.[0] ?? "";
-  return `${times.length} requests, ${failed} failed, p99 ${p99.toFixed(0)} ms; viewers ${told}`;
-}
-
-/** Memory is looked at so often; the page of metrics is read every 15 s, as `ops/prometheus` does. */
-const LOOK_MS = 1_000;
-const LOOKS_OF_SCRAPE = 15;
-
-/** Runs one load for so many seconds. */
-export async function runCase(
-  one: LoadCase,
-  seconds: number,
-  say: (line: string) => void,
-): Promise<LoadReport> {
-  const program = await LoadedProgram.start(one.shape);
-  try {
-    const { tookMs: readyMs, states } = await program.settled(one.readyS * 1_000);
-    say(`${one.name}: after ${(readyMs / 1_000).toFixed(0)} s ${states}`);
-    const first = await program.reading();
-    const readings: Reading[] = [first];
-    const seen = one.meanwhile?.(program, seconds);
-    const end = performance.now() + seconds * 1_000;
-    let isOver = seen === undefined;
-    void seen?.then(
-      () => (isOver = true),
-      () => (isOver = true),
-    );
-    const memory = [first.rssMb];
-    for (let look = 1; performance.now() < end || !isOver; look += 1) {
-      await sleep(LOOK_MS);
-      memory.push(await program.rssMb());
-      if (look % LOOKS_OF_SCRAPE === 0) readings.push(await program.reading());
-    }
-    readings.push(await program.reading());
-    const happened = (await seen) ?? "";
-    const last = readings.at(-1) ?? first;
-    const { violations, requestCount, maxWeightPerMinute } = await program.journal();
-    const broken = Object.values(violations).reduce((sum, count) => sum + count, 0);
-    const took = (last.at - first.at) / 1_000;
-    const rssMb = Math.max(...memory);
-    const heapMb = Math.max(...readings.map((reading) => reading.heapMb));
-    const p = (share: number): number => atMostMs(first.closeToStored, last.closeToStored, share);
-    const own = atMostMs(first.eventToStored, last.eventToStored, 0.99);
-    const loops = readings.map((reading) => reading.loopP99Ms).sort((a, b) => a - b);
-    const loopP99Ms = loops[Math.floor(loops.length / 2)] ?? Number.NaN;
-    const endStates = Object.entries(await program.states()).map((one) => one.reverse().join(" "));
-    const shed = last.shedCount - first.shedCount;
-    const cpu = ((last.cpuSeconds - first.cpuSeconds) / took) * 100;
-    const { limits } = one;
-    const over = [
-      ...(limits.rssMb !== undefined && rssMb > limits.rssMb
-        ? [`rss over ${limits.rssMb} MB`]
-        : []),
-      ...(limits.p99Ms !== undefined && p(0.99) > limits.p99Ms
-        ? [`p99 over ${limits.p99Ms} ms`]
-        : []),
-      ...(limits.shed !== undefined && shed > limits.shed ? ["shed"] : []),
-      ...(broken > 0 ? ["the exchange's rules were broken"] : []),
-    ];
-    return {
-      name: one.name,
-      isGood: over.length === 0,
-      seconds: took,
-      framesPerSecond: (last.receivedCount - first.receivedCount) / took,
-      storedPerSecond: (last.storedCount - first.storedCount) / took,
-      p50Ms: p(0.5),
-      p99Ms: p(0.99),
-      liveP99Ms: own,
-      loopP99Ms,
-      rssMb,
-      cpuPercent: cpu,
-      shed,
-      states,
-      line:
-        `load     ${one.name} (${one.what}) ${took.toFixed(0)} s  frames ${((last.receivedCount - first.receivedCount) / took).toFixed(0)}/s taken over  ` +
-        `stored ${((last.storedCount - first.storedCount) / took).toFixed(0)}/s  close→stored p50 ≤ ${p(0.5)} ms p99 ≤ ${p(0.99)} ms  sent→stored p99 ≤ ${own} ms  ` +
-        `loop p99 ${loopP99Ms.toFixed(0)} ms max ${last.loopMaxMs.toFixed(0)} ms  rss ${rssMb.toFixed(0)} MB heap ≤ ${heapMb.toFixed(0)} MB  cpu ${cpu.toFixed(0)} %  shed ${shed}  open gaps ${last.openGaps}  ` +
-        `violations ${broken} of ${requestCount} requests  weight ≤ ${maxWeightPerMinute}  begun after ${(readyMs / 1_000).toFixed(0)} s with ${states}, ended with ${endStates.join(", ")}` +
-        `${happened === "" ? "" : `  ${happened}`}${over.length === 0 ? "" : `  OVER: ${over.join(", ")}`}`,
-    };
-  } finally {
-    await program.close();
-  }
+  const line = `${times.length} requests, ${failed} failed, p99 ${p99.toFixed(0)} ms; viewers ${told}`;
+  return failed > 0 ? { line, over: "requests failed" } : { line };
 }

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
-import { LOAD_CASES, runCase } from "./cases.ts";
+import { LOAD_CASES } from "./cases.ts";
+import { runCase } from "./run-case.ts";
 
 /**
  * `npm run load -- [--cases L1,L2] [--seconds 60] [--json]`: loads on this machine, with exchange and database beside.

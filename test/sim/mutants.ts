@@ -23,14 +23,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "acknowledge-before-commit",
     file: "ingest/writer.ts",
-    find: "while (this.#finished.live < live || this.#finished.history < history) {",
-    replace: "while (this.#finished.live > live + 1e9 && history > 0) {",
+    find: "while (!isDone()) {",
+    replace: "while (!isDone() && live < -1) {",
     seed: 6,
   },
   {
     name: "live-acknowledges-history",
     file: "ingest/writer.ts",
-    find: "while (this.#finished.live < live || this.#finished.history < history) {",
+    find: "while (!isDone()) {",
     replace: "while (this.#finished.live + this.#finished.history < Math.min(live, history)) {",
     seed: 6,
   },
@@ -53,6 +53,12 @@ export const MUTANTS: readonly Mutant[] = [
     find: "for (const range of ranges) this.#gaps.push(shedGap(series, range, now));",
     replace: "void ranges; void now; void shedGap;",
     seed: 6,
+  },
+  {
+    name: "let-go-in-silence",
+    file: "ingest/queue.ts",
+    find: "      this.#taken.live -= 1;\n      this.#letGo(candle);",
+    replace: "      this.#taken.live -= 1;",
   },
   {
     name: "no-deadline-fetch",
@@ -121,8 +127,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "gaps-never-healed",
     file: "ingest/live.ts",
-    find: "const due = await gaps.due(this.#series, this.#now(), DUE_GAPS);",
-    replace: "const due = (await gaps.due(this.#series, this.#now(), DUE_GAPS)).slice(99);",
+    find: "const due = await gaps.due(this.#series, this.#now(), DUE_GAPS, below);",
+    replace: "const due = (await gaps.due(this.#series, this.#now(), DUE_GAPS, below)).slice(99);",
   },
   {
     name: "resubscribe-never",

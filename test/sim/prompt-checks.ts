@@ -2,6 +2,7 @@ import { type Series, seriesKey } from "../../src/core/series.ts";
 import { nextOpenTime, nominalMs } from "../../src/core/timeframe.ts";
 import type { Health, Part } from "./health.ts";
 import type { Journal } from "./journal.ts";
+import { keyOf } from "./market.ts";
 import { isConfirmed } from "./ranking.ts";
 import type { Setting } from "./setting.ts";
 import type { StatusCheck } from "./status-check.ts";
@@ -147,6 +148,7 @@ export class PromptChecks {
       const isAccounted =
         this.#view.row(series, openTime) !== undefined ||
         this.#view.entryOf(series, openTime) !== undefined ||
+        this.#status.deleted.has(keyOf(series, openTime)) ||
         openTime < (this.#view.wantedFrom(series) ?? 0);
       if (!isAccounted) {
         this.#fail(

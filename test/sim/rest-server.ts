@@ -219,7 +219,9 @@ export class RestServer {
     );
     const rows = openTimes.flatMap((openTime) => this.#row(series, openTime, view, now));
     const isWhole = openTimes.length < askedLimit;
-    const coveredTo = isWhole ? Math.min(endTime + 1, now) : (openTimes.at(-1) ?? startTime) + 1;
+    const lastEnd = (openTimes.at(-1) ?? startTime - 1) + 1;
+    // A candle that opens in this very millisecond is in the answer, too.
+    const coveredTo = isWhole ? Math.max(Math.min(endTime + 1, now), lastEnd) : lastEnd;
     this.#noteRead(series, startTime, coveredTo, new Set(openTimes), now);
     if (this.#plan.on("rest-unsorted", now) !== undefined && rows.length > 1) {
       this.#journal.count("unsorted pages");

@@ -130,7 +130,8 @@ function drawLive(seed: number, wanted: readonly FaultKind[]): Setting {
     faultyMs,
     wallSkewMs: random() < 0.4 ? between(random, -600_000, 600_000) : between(random, -200, 200),
     databaseSkewMs: random() < 0.4 ? between(random, -600_000, 600_000) : between(random, -50, 50),
-    weightLimit: pick(random, [6_000, 6_000, 400, 80]),
+    // A candle a second by REST is more than the smallest of them allows.
+    weightLimit: Math.max(pick(random, [6_000, 6_000, 400, 80]), hasSeconds && isPolling ? 400 : 0),
     maxStreams: random() < 0.1 ? 4 : 1_024,
     maxAgeMs,
     tuning: {

@@ -30,7 +30,7 @@ import type {
 import { subtractRanges, type TimeRange } from "../../src/core/range.ts";
 import { type Series, seriesKey } from "../../src/core/series.ts";
 import type { RunFacts, SeriesFacts } from "../../src/core/status.ts";
-import { openTimeAt } from "../../src/core/timeframe.ts";
+import { countOpenTimes, openTimeAt } from "../../src/core/timeframe.ts";
 import type { Rejection } from "../../src/core/validate.ts";
 
 /** Something asked of a {@link MemoryStore}: the name of the port's method. */
@@ -268,11 +268,17 @@ export class MemoryStore
     });
   }
 
-  due(series: readonly Series[], now: number, limit: number): Promise<readonly Gap[]> {
+  due(
+    series: readonly Series[],
+    now: number,
+    limit: number,
+    below = Number.POSITIVE_INFINITY,
+  ): Promise<readonly Gap[]> {
     return this.#do("due", () => {
       const keys = new Set(series.map(seriesKey));
       return this.#tables.gaps
         .filter((gap) => gap.nextTryTime <= now && keys.has(seriesKey(gap.series)))
+        .filter((gap) => countOpenTimes(gap.series.timeframe, gap.range) < below)
         .sort((a, b) => a.nextTryTime - b.nextTryTime || a.range.from - b.range.from)
         .slice(0, limit);
     });

@@ -36,7 +36,7 @@ function ofMemory(store: MemoryStore): StoreUnderTest {
     write: (batch, watermarks) => store.write(batch, watermarks),
     quarantine: (candle, rejection) => store.quarantine(candle, rejection),
     open: (gaps) => store.open(gaps),
-    due: (series, now, limit) => store.due(series, now, limit),
+    due: (series, now, limit, below) => store.due(series, now, limit, below),
     replace: (gap, left) => store.replace(gap, left),
     load: (exchange) => store.load(exchange),
     save: (ban, remainingMs) => store.save(ban, remainingMs),

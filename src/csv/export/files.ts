@@ -1,7 +1,8 @@
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileError } from "../../core/file-fault.ts";
 import type { Series } from "../../core/series.ts";
+import { makeFolder } from "../../make-folder.ts";
 import { ownFileName } from "../own-layout.ts";
 import { EXPORT_FORMATS, type ExportFormat } from "./encode.ts";
 
@@ -39,7 +40,7 @@ function safe(text: string): string {
  */
 export async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>): Promise<number> {
   const folder = dirname(path);
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+  await makeFolder(folder).catch((error: unknown) => {
     throw fileError(error, folder) ?? error;
   });
   const temporary = `${path}.${process.pid}.tmp`;

@@ -290,6 +290,8 @@ export class Shard {
         this.#options.onTooMany(groups.slice(refusedAt).flat());
         return undefined;
       }
+      // The exchange allows fewer on a socket than one message names.
+      if (refusal.code === CODE_TOO_MANY) this.#groups = groups.flatMap(halves);
       if (refusal.code === CODE_INVALID) this.#isolate(groups[refusedAt] ?? [], said);
       return said;
     }
@@ -300,9 +302,7 @@ export class Shard {
   /** One bad name costs the whole message, and the socket: it is searched for by halves and then left to REST. */
   #isolate(group: Slot[], said: string): void {
     const others = this.#groups.filter((each) => each !== group);
-    const middle = Math.ceil(group.length / 2);
-    this.#groups =
-      group.length > 1 ? [...others, group.slice(0, middle), group.slice(middle)] : others;
+    this.#groups = group.length > 1 ? [...others, ...halves(group)] : others;
     if (group.length !== 1) return;
     this.#options.onLink({
       kind: "disconnected",
@@ -368,6 +368,11 @@ export class Shard {
       timer.abort();
     }
   }
+}
+
+/** Two parts of a group; the group itself when it cannot be parted. */
+function halves<T>(group: T[]): T[][] {
+  return chunks(group, Math.ceil(group.length / 2));
 }
 
 /** Parts of at most `size`, in order. */

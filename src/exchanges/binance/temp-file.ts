@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { type FileHandle, mkdir, open, unlink } from "node:fs/promises";
+import { type FileHandle, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { BlackTradeError, messageOf } from "../../core/errors.ts";
+import { makeFolder } from "../../make-folder.ts";
 
 /**
  * A file that only this process knows. Its name is taken away as soon as it is open, where the system allows that, so that
@@ -24,7 +25,7 @@ export class TempFile {
   static async create(folder: string): Promise<TempFile> {
     const path = join(folder, `black-trade-${randomUUID()}.part`);
     try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await makeFolder(folder, 0o700);
       const file = await open(path, "wx+", 0o600);
       return new TempFile(file, path, !(await isUnlinked(path)));
     } catch (error) {

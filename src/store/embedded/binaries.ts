@@ -6,7 +6,6 @@ import {
   constants,
   cp,
   lstat,
-  mkdir,
   readdir,
   readFile,
   rename,
@@ -17,6 +16,7 @@ import { basename, delimiter, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { BlackTradeError, messageOf } from "../../core/errors.ts";
+import { makeFolder } from "../../make-folder.ts";
 
 /** The programs of a PostgreSQL server. */
 export interface Binaries {
@@ -82,7 +82,7 @@ export async function copyBinaries({ folder, major }: Binaries, into: string): P
   const target = join(into, `postgres-${major}-${mark}`);
   if (!(await exists(target))) {
     const unfinished = `${target}.${process.pid}`;
-    await mkdir(into, { recursive: true, mode: 0o755 });
+    await makeFolder(into, 0o755);
     await rm(unfinished, { recursive: true, force: true });
     await cp(folder, unfinished, { recursive: true, verbatimSymlinks: true });
     await openToAll(unfinished);
@@ -138,7 +138,7 @@ async function completeLinks(folder: string, spareFolder: string): Promise<strin
     return undefined;
   }
   const spare = join(spareFolder, "postgres-lib");
-  await mkdir(spare, { recursive: true, mode: 0o755 });
+  await makeFolder(spare, 0o755);
   for (const { source, target } of missingLinks) {
     await link(join(dirname(target), source), join(spare, basename(target)));
   }

@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmod, chown, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { BlackTradeError, messageOf } from "../../core/errors.ts";
+import { makeFolder } from "../../make-folder.ts";
 import type { Account } from "./account.ts";
 import { type Binaries, program, programEnv } from "./binaries.ts";
 
@@ -94,7 +95,7 @@ async function initialise(
   const password = randomBytes(24).toString("base64url");
   try {
     await clearUnfinished(cluster);
-    await mkdir(unfinished, { recursive: true, mode: 0o700 });
+    await makeFolder(unfinished, 0o700);
     await writeFile(givenPassword, `${password}\n`, { mode: 0o600 });
     if (account !== undefined) {
       for (const path of [unfinished, givenPassword]) await chown(path, account.uid, account.gid);

@@ -267,10 +267,14 @@ export class CandleChart {
     const { oldest, newest } = this.#store;
     const series = this.#series;
     if (series === undefined || oldest === undefined || newest === undefined) return;
-    const revised = await this.#source.revisions(series, { from: oldest, to: newest + 1 });
-    if (this.#series !== series) return;
-    this.#revised = revised;
-    this.#drawMarkers();
+    try {
+      const revised = await this.#source.revisions(series, { from: oldest, to: newest + 1 });
+      if (this.#series !== series) return;
+      this.#revised = revised;
+      this.#drawMarkers();
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
   /** @param {import("lightweight-charts").LogicalRange | null} range */
@@ -307,11 +311,16 @@ export class CandleChart {
       const candles = await this.#source.candles(series, query);
       return this.#series === series ? candles : undefined;
     } catch (error) {
-      this.onProblem(error instanceof Error ? error.message : String(error));
+      this.#failed(error);
       return undefined;
     } finally {
       this.#isFetching = false;
     }
+  }
+
+  /** @param {unknown} error */
+  #failed(error) {
+    this.onProblem(error instanceof Error ? error.message : String(error));
   }
 
   /** @param {{ from: number, to: number }} range */

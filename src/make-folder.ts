@@ -4,9 +4,10 @@ import { dirname } from "node:path";
 /**
  * Makes a folder and those above it. Unlike the `recursive` of Node.js it ends where the parent is there and nothing can be
  * made in it (`/proc`, an automount): that one tries for ever. It also names a read-only disk as such.
+ * @param mode of the folders that are made; the process's umask is taken off it
  * @throws {Error} what the system refused with; EEXIST where something else has the name
  */
-export async function makeFolder(path: string, mode: number): Promise<void> {
+export async function makeFolder(path: string, mode = 0o777): Promise<void> {
   const fault = await make(path, mode);
   if (fault === undefined) return;
   const parent = dirname(path);
