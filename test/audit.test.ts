@@ -96,6 +96,55 @@ test("a candle that the exchange cannot vouch for yet is not passed by when conf
   }
 });
 
+test("the last row of a short page is not passed by when confirming", async () => {
+  const series = modelSeries("BTCUSDT", "1m");
+  const clock = virtualClock();
+  const start = openTimeAt("1m", clock.now());
+  const store = createMemoryStore({ clock });
+  const exchangeNow = () => clock.now();
+  const stop = new AbortController();
+  const record = () => undefined;
+  const writer = new Writer({ store, clock, random: () => 0.5, record, exchangeNow });
+  const writing = writer.run(stop.signal);
+  await clock.advance(start + 7 * MINUTE_MS - clock.now());
+  const { model } = new Harness({ series: [series], clock });
+  const all = [0, 1, 2, 3].map(
+    (index) => model.candle(series, start + index * MINUTE_MS) ?? assert.fail(),
+  );
+  await store.write(
+    all.map((candle) => ({
+      ...{ series, source: "stream", candle },
+      observedTime: candle.closeTime + 1,
+    })),
+    [],
+  );
+  // Two rows, then the rest: within a page nothing follows the second, and it is young.
+  const history: HistorySource = {
+    firstOpenTime: () => assert.fail(),
+    async *candles() {
+      const askedTime = exchangeNow();
+      for (const [from, to] of [
+        [0, 2],
+        [2, 4],
+      ] as const) {
+        const range = { from: start + from * MINUTE_MS, to: start + to * MINUTE_MS };
+        yield { range, rows: all.slice(from, to), source: "rest", askedTime };
+      }
+    },
+  };
+  const intake = new Intake(writer);
+  const options = { history, store, intake, writer, record, exchangeNow };
+  const confirming = confirmPage(options, series, start, stop.signal);
+  await clock.advance(1_000);
+  assert.equal(await confirming, start + MINUTE_MS);
+  assert.deepEqual(
+    store.rows(series).map(({ source }) => source),
+    ["rest", "stream", "rest", "stream"],
+  );
+  stop.abort();
+  await writing;
+});
+
 test("what cannot be confirmed yet is not asked for again and again", async () => {
   const series = modelSeries("BTCUSDT", "1h");
   const harness = new Harness({ series: [series], historyMs: 3 * 60 * MINUTE_MS });

@@ -5,6 +5,7 @@ import type { IngestEvent } from "../src/core/events.ts";
 import { ExchangeTime } from "../src/core/exchange-time.ts";
 import { notFetchedGap } from "../src/core/gaps.ts";
 import type { HistorySource } from "../src/core/ports.ts";
+import type { Series } from "../src/core/series.ts";
 import { Live } from "../src/ingest/live.ts";
 import { Writer } from "../src/ingest/writer.ts";
 import { virtualClock } from "./support/clocks.ts";
@@ -350,6 +351,40 @@ describe("the clock", () => {
   });
 });
 
+describe("a flush", () => {
+  test("does not wait for what was let go, and not for less than what stayed", async () => {
+    const clock = virtualClock();
+    const store = createMemoryStore({ clock });
+    const { model } = new Harness({ series: [BTC, ETH], clock });
+    const start = Math.floor(clock.now() / HOUR_MS) * HOUR_MS - HOUR_MS;
+    const writer = new Writer({
+      ...{ store, clock, random: () => 0.5, record: () => undefined },
+      exchangeNow: () => clock.now(),
+      capacity: 4,
+    });
+    const offer = (series: Series, index: number): "taken" | "shed" => {
+      const openTime = start + index * MINUTE_MS;
+      const candle = model.candle(series, openTime) ?? assert.fail();
+      return writer.offer({ series, candle, source: "stream", observedTime: candle.closeTime + 1 });
+    };
+    for (let index = 0; index < 4; index += 1) offer(BTC, index);
+    let isFlushed = false;
+    const flushed = writer.flushed(NEVER).then(() => {
+      isFlushed = true;
+    });
+    assert.equal(offer(ETH, 0), "taken");
+    assert.equal(offer(ETH, 1), "taken");
+    await clock.advance(1_000);
+    assert.equal(isFlushed, false);
+    await writer.drain(NEVER);
+    await flushed;
+    assert.deepEqual([store.rows(BTC).length, store.rows(ETH).length], [0, 2]);
+    const [gap, ...more] = await store.gaps(BTC);
+    assert.deepEqual(more, []);
+    assert.deepEqual(gap?.range, { from: start, to: start + 4 * MINUTE_MS });
+  });
+});
+
 describe("the stop", () => {
   test("an audit of many series under way ends with it", async () => {
     const series = Array.from({ length: 100 }, (_, index) => modelSeries(`S${index}`, "1d"));
@@ -412,6 +447,66 @@ describe("many series, many gaps", () => {
     // Looked at every 5 s; what is due then follows without another pause.
     await harness.clock.advance(8_000);
     assert.equal(await openCount(), 0);
+    await harness.stop();
+  });
+
+  test("pieces of what is being filled do not stand in the way of others", async () => {
+    const harness = new Harness({ series: [BTC, ETH] });
+    const { model, clock, store } = harness;
+    harness.start();
+    await harness.minutes(3);
+    const now = clock.now();
+    const from = Math.floor(now / HOUR_MS) * HOUR_MS - 1_000 * HOUR_MS;
+    const large = notFetchedGap(ETH, { from, to: from + 500 * HOUR_MS }, now);
+    await store.open([large]);
+    const candles = model.candles.bind(model);
+    model.candles = async function* (series, range, ...rest) {
+      if (series === ETH && range.from >= from) await clock.sleep(HOUR_MS, rest[0]);
+      yield* candles(series, range, ...rest);
+    };
+    await clock.advance(6_000);
+    // A file of it was read, and lacked a minute in each hour.
+    const pieces = Array.from({ length: 400 }, (_, hour) => {
+      const at = from + hour * HOUR_MS;
+      return { ...large, range: { from: at, to: at + MINUTE_MS } };
+    });
+    await store.replace(large, pieces);
+    await store.open([notFetchedGap(BTC, { from, to: from + MINUTE_MS }, clock.now())]);
+    await clock.advance(6_000);
+    assert.deepEqual(await store.gaps(BTC), []);
+    await harness.stop();
+  });
+
+  test("an exchange that does not answer is not asked for one gap after the other", async () => {
+    const harness = new Harness({ series: [BTC] });
+    const { model, clock, store } = harness;
+    harness.start();
+    await harness.minutes(3);
+    const now = clock.now();
+    const start = Math.floor(now / HOUR_MS) * HOUR_MS - 100 * HOUR_MS;
+    const gaps = Array.from({ length: 1_200 }, (_, index) => {
+      const from = start + 2 * index * MINUTE_MS;
+      return notFetchedGap(BTC, { from, to: from + MINUTE_MS }, now);
+    });
+    await store.open(gaps);
+    harness.fault("rest-error", 0, HOUR_MS, { code: "E_SOURCE_UNREACHABLE" });
+    const before = model.requestCount;
+    await clock.advance(30_000);
+    assert.ok(model.requestCount - before < 60, `${model.requestCount - before} requests`);
+    await harness.stop();
+  });
+
+  test("what waits is told while the database hangs", async () => {
+    const harness = new Harness({ series: [BTC, ETH] });
+    harness.start();
+    await harness.minutes(2);
+    const hang = Promise.withResolvers<undefined>();
+    harness.store.setFaults((operation) => (operation === "write" ? hang.promise : undefined));
+    await harness.clock.advance(3 * MINUTE_MS);
+    const told = harness.events.filter((event) => event.kind === "queueSize").at(-1);
+    assert.ok((told?.size ?? 0) >= 4, `${told?.size} wait`);
+    hang.resolve(undefined);
+    await harness.minutes(2);
     await harness.stop();
   });
 

@@ -32,6 +32,8 @@ function versionOf(
   };
 }
 
+const ignore = (): void => undefined;
+
 interface Step {
   readonly kind: "offer" | "take" | "tell";
   readonly candle: VersionedCandle;
@@ -59,16 +61,15 @@ const step = (): fc.Arbitrary<Step> =>
 test("whatever is offered comes out, or is told of as let go; never both lost, never more than there is room for", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 8 }), fc.array(step()), (capacity, steps) => {
-      const queue = new Queue(capacity);
+      let letGo = 0;
+      const queue = new Queue(capacity, (_series, count) => (letGo += count));
       const outcomes = new Map<Offered, number>();
-      const waited = new Set<string>();
       const out: VersionedCandle[] = [];
       const told: ShedStretch[] = [];
       for (const { kind, candle, count } of steps) {
         if (kind === "offer") {
           const outcome = queue.offer(candle);
           outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-          waited.add(candleKey(candle));
         } else if (kind === "take") out.push(...queue.take(count).batch);
         else told.push(...queue.takeShed());
         assert.ok(queue.size <= capacity);
@@ -78,10 +79,8 @@ test("whatever is offered comes out, or is told of as let go; never both lost, n
       out.push(...queue.take(capacity).batch);
       told.push(...queue.takeShed());
       assert.ok(queue.isEmpty);
-      const letGo = told.reduce((sum, { count }) => sum + count, 0);
       const fresh = (outcomes.get("taken") ?? 0) + (outcomes.get("shed") ?? 0);
       assert.equal(out.length + letGo, fresh);
-      assert.equal(queue.shedCount, letGo);
       const came = new Set(out.map(candleKey));
       for (const { candle, kind } of steps) {
         if (kind !== "offer" || came.has(candleKey(candle))) continue;
@@ -99,7 +98,7 @@ test("whatever is offered comes out, or is told of as let go; never both lost, n
 test("what REST brought, too, is never let go once it waits: its caller reckons with it", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 8 }), fc.array(step()), (capacity, steps) => {
-      const queue = new Queue(capacity);
+      const queue = new Queue(capacity, ignore);
       const kept = new Set<string>();
       for (const { kind, candle } of steps) {
         if (kind !== "offer") continue;
@@ -114,7 +113,7 @@ test("what REST brought, too, is never let go once it waits: its caller reckons 
 });
 
 test("ten minutes without a database cost a request a busy series, not one each", () => {
-  const queue = new Queue(2_000);
+  const queue = new Queue(2_000, ignore);
   const all = Array.from({ length: 50 }, (_, index) =>
     (["1s", "1m", "5m", "1h"] as const).map((timeframe) => seriesOf(index, timeframe)),
   ).flat();
@@ -125,10 +124,13 @@ test("ten minutes without a database cost a request a busy series, not one each"
       queue.offer(versionOf(series, shiftOpenTime(series.timeframe, now, -1)));
     }
   }
+  assert.deepEqual(queue.takeShed(), [], "while the flood lasts");
+  const batch = [...queue.take(500).batch, ...queue.take(1_500).batch];
   const told = queue.takeShed();
+  assert.equal(told.length, 50);
   assert.deepEqual([...new Set(told.map(({ series }) => series.timeframe))], ["1s"]);
   for (const { ranges } of told) assert.equal(ranges.length, 1);
-  const waiting = queue.take(2_000).batch.map(({ series }) => series.timeframe);
+  const waiting = batch.map(({ series }) => series.timeframe);
   for (const [timeframe, count] of [
     ["1h", 50],
     ["5m", 350],
@@ -138,14 +140,27 @@ test("ten minutes without a database cost a request a busy series, not one each"
   }
 });
 
+test("what REST brought may be let go of as any other once it was taken out", () => {
+  const queue = new Queue(4, ignore);
+  const [one, other] = [seriesOf(1, "1m"), seriesOf(2, "1m")];
+  const cells = [0, 1, 2, 3].map((index) => shiftOpenTime("1m", START, index));
+  for (const cell of cells) queue.offer(versionOf(one, cell, "rest-early"));
+  assert.equal(queue.offer(versionOf(other, START)), "shed", "nothing may go");
+  assert.equal(queue.take(4).batch.length, 4);
+  for (const cell of cells) queue.offer(versionOf(one, cell));
+  assert.equal(queue.offer(versionOf(other, START)), "taken");
+});
+
 test("a series that gave way is taken again when half of the room is free", () => {
-  const queue = new Queue(4);
+  const letGo: [Series, number][] = [];
+  const queue = new Queue(4, (series, count) => letGo.push([series, count]));
   const [one, other] = [seriesOf(1, "1m"), seriesOf(2, "1m")];
   const at = (index: number): number => shiftOpenTime("1m", START, index);
   for (let index = 0; index < 4; index += 1) queue.offer(versionOf(one, at(index)));
   assert.equal(queue.offer(versionOf(other, at(0))), "taken");
   assert.equal(queue.offer(versionOf(one, at(4))), "taken");
   const [stretch] = queue.takeShed();
-  assert.deepEqual([stretch?.series, stretch?.count], [one, 4]);
+  assert.deepEqual(letGo, [[one, 4]]);
+  assert.deepEqual(stretch?.series, one);
   assert.deepEqual(stretch?.ranges, [{ from: at(0), to: at(4) }]);
 });

@@ -122,7 +122,12 @@ export class ExchangeTime {
       this.#doubt(offsetMs, receivedMonotonicMs);
     } else {
       this.#claim = undefined;
-      this.#offsetMs = Math.max(this.#offsetMs, offsetMs);
+      const riseMs = Math.max(0, offsetMs - this.#offsetMs);
+      this.#offsetMs += riseMs;
+      // As much less remains of what a slow answer left open.
+      if (this.#errorMs > MAX_ERROR_MS) {
+        this.#errorMs = Math.max(MAX_ERROR_MS, this.#errorMs - riseMs);
+      }
     }
   }
 

@@ -16,10 +16,11 @@ import type {
   PlannedFile,
 } from "../core/ports.ts";
 import { intersectRanges, type TimeRange } from "../core/range.ts";
-import { type Series, seriesKey } from "../core/series.ts";
+import type { Series } from "../core/series.ts";
 import { countOpenTimes, openTimeAt } from "../core/timeframe.ts";
 import { detectGaps } from "./detect.ts";
 import { type FillOptions, fillGap, MIN_ARCHIVE_CANDLES, MIN_FILE_CANDLES } from "./fill.ts";
+import { FirstOpenTimes } from "./first-open-times.ts";
 import type { Lifetime } from "./heal.ts";
 import { Intake } from "./intake.ts";
 import { withNearbyPages } from "./nearby.ts";
@@ -123,7 +124,7 @@ export class History {
   readonly #writer: Writer;
   readonly #intake: Intake;
   readonly #nearby: HistorySource;
-  readonly #firstOpenTimes = new Map<string, Promise<number | undefined>>();
+  readonly #firstOpenTimes: FirstOpenTimes;
   readonly #files = { ok: 0, mismatch: 0, "no-checksum": 0, "not-published": 0 };
   readonly #outcomes = { stored: 0, revised: 0, identical: 0, superseded: 0, quarantined: 0 };
   #rejectedRows = 0;
@@ -148,18 +149,13 @@ export class History {
       capacity: WRITER_CAPACITY,
     });
     this.#intake = new Intake(this.#writer);
+    this.#firstOpenTimes = new FirstOpenTimes(options.history);
     this.#nearby = withNearbyPages(options.history);
   }
 
   /** Open time of the first candle that the exchange has; asked for once a series. */
   firstOpenTime(series: Series, signal: AbortSignal): Promise<number | undefined> {
-    const key = seriesKey(series);
-    const known = this.#firstOpenTimes.get(key);
-    if (known !== undefined) return known;
-    const asked = this.#options.history.firstOpenTime(series, signal);
-    this.#firstOpenTimes.set(key, asked);
-    asked.catch(() => this.#firstOpenTimes.delete(key));
-    return asked;
+    return this.#firstOpenTimes.of(series, signal);
   }
 
   /**

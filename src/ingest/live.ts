@@ -1,5 +1,5 @@
 import { CloseClock, type DueFetch, STREAM_GRACE_MS } from "../core/close-clock.ts";
-import { BlackTradeError, messageOf } from "../core/errors.ts";
+import { BlackTradeError, type ErrorCode, messageOf } from "../core/errors.ts";
 import type { Recorder } from "../core/events.ts";
 import type { ExchangeTime } from "../core/exchange-time.ts";
 import { type Gap, notFetchedGap } from "../core/gaps.ts";
@@ -23,6 +23,7 @@ import { Audit } from "./audit.ts";
 import { catchUp } from "./catch-up.ts";
 import { confirmPage, isConfirmationDue } from "./confirm.ts";
 import { type FillOptions, fillGap, MIN_ARCHIVE_CANDLES } from "./fill.ts";
+import { FirstOpenTimes } from "./first-open-times.ts";
 import { Intake } from "./intake.ts";
 import { Wakeup } from "./wakeup.ts";
 import type { Writer } from "./writer.ts";
@@ -58,10 +59,16 @@ const BULK_CANDLES = 1_000;
 const ARCHIVE_CANDLES = 20_000;
 /** Gaps asked for at once, and how often the ledger is looked at. */
 const HEAL_LANES = 4;
-const DUE_GAPS = 16 * HEAL_LANES;
+const DUE_GAPS = 64 * HEAL_LANES;
 const MIN_HEAL_PAUSE_MS = 60_000;
 const MAX_HEAL_PAUSE_MS = 60 * 60_000;
 const HEAL_INTERVAL_MS = 5_000;
+/** What says nothing about the gap that was asked for. */
+const AWAY: ReadonlySet<ErrorCode> = new Set([
+  "E_SOURCE_UNREACHABLE",
+  "E_SOURCE_TIMEOUT",
+  "E_SOURCE_SERVER",
+]);
 /** The newest candles are compared with the calendar so often, and it is looked so often whose whole history is due. */
 const AUDIT_MS = 10 * 60_000;
 const WHOLE_AUDIT_MS = 60_000;
@@ -106,18 +113,21 @@ export class Live {
   /** Newest candle that the stream closed, and newest that it should have and did not; open times. */
   readonly #closedByStream = new Map<string, number>();
   readonly #missedByStream = new Map<string, number>();
-  readonly #firstOpenTimes = new Map<string, Promise<number | undefined>>();
+  readonly #firstOpenTimes: FirstOpenTimes;
   readonly #notConfirmedBefore = new Map<string, number>();
   /** Gaps being filled, and how often each that keeps failing has failed. */
   readonly #healing = new Map<string, Gap>();
   readonly #healFailures = new Map<string, number>();
   readonly #healEnded = new Wakeup();
+  /** True once the exchange did not answer a gap's question: the others wait for the next look. */
+  #isExchangeAway = false;
   readonly #failure = Promise.withResolvers<never>();
   readonly #lanes = { live: 0, bulk: 0 };
 
   constructor(options: LiveOptions) {
     this.#options = options;
     this.#intake = new Intake(options.writer, this.#closeClock);
+    this.#firstOpenTimes = new FirstOpenTimes(options.history);
     this.#audit = new Audit({ ...options, exchangeNow: () => this.#now() });
     this.#series = options.watermarks.map(({ series }) => series);
     for (const watermark of options.watermarks) {
@@ -298,7 +308,7 @@ export class Live {
           ...this.#options,
           closeClock: this.#closeClock,
           intake: this.#intake,
-          firstOpenTime: (one, abort) => this.#firstOpenTime(one, abort),
+          firstOpenTime: (one, abort) => this.#firstOpenTimes.of(one, abort),
           exchangeNow: () => this.#now(),
         },
         fetch,
@@ -380,20 +390,10 @@ export class Live {
       intake: this.#intake,
       exchangeNow: () => this.#now(),
       lifetime: async (series, signal) => ({
-        firstOpenTime: await this.#firstOpenTime(series, signal),
+        firstOpenTime: await this.#firstOpenTimes.of(series, signal),
         isTrading: this.#options.isTrading(series.symbol),
       }),
     };
-  }
-
-  #firstOpenTime(series: Series, signal: AbortSignal): Promise<number | undefined> {
-    const key = seriesKey(series);
-    const known = this.#firstOpenTimes.get(key);
-    if (known !== undefined) return known;
-    const asked = this.#options.history.firstOpenTime(series, signal);
-    this.#firstOpenTimes.set(key, asked);
-    asked.catch(() => this.#firstOpenTimes.delete(key));
-    return asked;
   }
 
   /**
@@ -447,9 +447,7 @@ export class Live {
     while (!signal.aborted) {
       try {
         await clock.sleep(HEAL_INTERVAL_MS, signal);
-        // After an outage there are thousands: as long as there are new ones, they follow at once.
-        const begun = new Set<string>();
-        while (await this.#healDue(begun, signal)) signal.throwIfAborted();
+        await this.#healAll(signal);
       } catch (error) {
         // The database is away: the writer says so; the ledger waits.
         if (!(error instanceof BlackTradeError) && !signal.aborted) throw error;
@@ -457,23 +455,35 @@ export class Live {
     }
   }
 
-  /**
-   * Begins to fill what is due and was not begun before.
-   * @param begun grows by what is begun
-   * @returns true when more may be due
-   */
-  async #healDue(begun: Set<string>, signal: AbortSignal): Promise<boolean> {
-    const { gaps, heldUntil } = this.#options;
-    await this.#healLane(signal);
-    if (signal.aborted || this.#now() < heldUntil()) return false;
-    // Behind hundreds of years to load, what an outage left would else not be seen before they are done.
-    const below = this.#areLargeOnesFull() ? MIN_ARCHIVE_CANDLES : undefined;
-    const due = await gaps.due(this.#series, this.#now(), DUE_GAPS, below);
-    if (due.length < DUE_GAPS && below === undefined) this.#endBackfills(due);
-    const begunBefore = begun.size;
+  /** Begins to fill all that is due. After an outage there are thousands, which follow one another without a pause. */
+  async #healAll(signal: AbortSignal): Promise<void> {
+    const { gaps } = this.#options;
+    const begun = new Set<string>();
+    this.#isExchangeAway = false;
+    for (let limit = DUE_GAPS; await this.#mayHeal(signal); ) {
+      // Behind hundreds of years to load, what an outage left would else not be seen before they are done.
+      const below = this.#areLargeOnesFull() ? MIN_ARCHIVE_CANDLES : undefined;
+      const due = await gaps.due(this.#series, this.#now(), limit, below);
+      const hasAll = due.length < limit;
+      if (hasAll && below === undefined) this.#endBackfills(due);
+      const begunBefore = begun.size;
+      await this.#healDue(due, begun, signal);
+      if (hasAll) return;
+      // Those that were seen stand in front: being filled, and cut into pieces meanwhile.
+      limit = begun.size > begunBefore ? DUE_GAPS : limit * 2;
+    }
+  }
+
+  /** Waits for a free lane. @returns false when nothing may be asked now */
+  async #mayHeal(signal: AbortSignal): Promise<boolean> {
+    while (this.#healing.size >= HEAL_LANES && !signal.aborted) await this.#healEnded.wait(signal);
+    return !signal.aborted && !this.#isExchangeAway && this.#now() >= this.#options.heldUntil();
+  }
+
+  /** @param begun grows by what is begun; what is in it is passed over */
+  async #healDue(due: readonly Gap[], begun: Set<string>, signal: AbortSignal): Promise<void> {
     for (const gap of due) {
-      await this.#healLane(signal);
-      if (signal.aborted || this.#now() < heldUntil()) return false;
+      if (!(await this.#mayHeal(signal))) return;
       const key = gapKey(gap);
       const isPutBack = isLarge(gap) && this.#areLargeOnesFull();
       if (begun.has(key) || this.#isHealing(gap) || isPutBack) continue;
@@ -481,17 +491,11 @@ export class Live {
       this.#healing.set(key, gap);
       void this.#healOne(gap, signal).catch((error) => this.#failure.reject(error));
     }
-    return due.length === DUE_GAPS && begun.size > begunBefore;
   }
 
   /** True when no more large gaps may be begun: one lane is for the small. */
   #areLargeOnesFull(): boolean {
     return [...this.#healing.values()].filter(isLarge).length >= HEAL_LANES - 1;
-  }
-
-  /** Resolves when one more gap may be begun. */
-  async #healLane(signal: AbortSignal): Promise<void> {
-    while (this.#healing.size >= HEAL_LANES && !signal.aborted) await this.#healEnded.wait(signal);
   }
 
   /** What was left to the archive and is not due any more was filled, or given up, by somebody else. */
@@ -513,6 +517,7 @@ export class Live {
       if (!(error instanceof BlackTradeError)) throw error;
       const { code, message } = error;
       record({ kind: "fetchFailed", series: gap.series, code, reason: message });
+      if (AWAY.has(code)) this.#isExchangeAway = true;
       // A hold is everybody's, and a database that is away is the writer's affair; only this gap's own fault counts.
       if (code.startsWith("E_SOURCE") && this.#now() >= heldUntil()) await this.#putOff(gap);
     } finally {

@@ -10,7 +10,6 @@ export type Offered = "taken" | "identical" | "superseded" | "shed";
 export interface ShedStretch {
   readonly series: Series;
   readonly ranges: readonly TimeRange[];
-  readonly count: number;
 }
 
 /** Candles ever taken in or finished, by lane. */
@@ -41,11 +40,15 @@ export class Queue {
   /** Series that gave way; they go on doing so until half of the room is free. */
   readonly #giving = new Set<string>();
   readonly #taken: LaneCounts = { live: 0, history: 0 };
-  #shedCount = 0;
+  readonly #onLetGo: (series: Series, count: number) => void;
 
-  /** @param capacity candles that may wait */
-  constructor(capacity: number) {
+  /**
+   * @param capacity candles that may wait
+   * @param onLetGo told of each that is let go, at once
+   */
+  constructor(capacity: number, onLetGo: (series: Series, count: number) => void) {
     this.#capacity = capacity;
+    this.#onLetGo = onLetGo;
   }
 
   /** Candles that wait. */
@@ -63,11 +66,6 @@ export class Queue {
     return this.#taken;
   }
 
-  /** Candles ever let go. */
-  get shedCount(): number {
-    return this.#shedCount;
-  }
-
   /**
    * Offers a closed, valid candle.
    * @returns `identical` or `superseded` when a version of it waits already, whichever of the two stays
@@ -81,10 +79,11 @@ export class Queue {
       if (compareVersions(candle, waiting) > 0) lane.set(key, candle);
       return sameValues(candle.candle, waiting.candle) ? "identical" : "superseded";
     }
-    if (this.#giving.size > 0 && this.size <= this.#capacity / 2) this.#giving.clear();
+    this.#endFlood();
     if (this.size >= this.#capacity) this.#makeRoom();
     if (this.size >= this.#capacity || this.#giving.has(seriesKey(candle.series))) {
       this.#letGo(candle);
+      this.#onLetGo(candle.series, 1);
       return "shed";
     }
     const isLive = isJustClosed(candle);
@@ -102,27 +101,36 @@ export class Queue {
     return { batch, liveCount: live.length };
   }
 
-  /** Tells what was let go since the last call. */
+  /** Tells what was let go since the last call; nothing while the flood lasts, so that it is one stretch a series. */
   takeShed(): readonly ShedStretch[] {
+    this.#endFlood();
+    if (this.#giving.size > 0) return [];
     const shed = [...this.#shed.values()];
     this.#shed = new Map();
     return shed;
   }
 
+  #endFlood(): void {
+    if (this.#giving.size > 0 && this.size <= this.#capacity / 2) this.#giving.clear();
+  }
+
   /** Lets go of what waits of whole series, until a part of the room is free. */
   #makeRoom(): void {
-    const counts = new Map<string, number>();
+    const waiting = new Map<string, { readonly series: Series; count: number }>();
     for (const [key, { series }] of this.#live) {
       if (this.#asked.has(key)) continue;
-      counts.set(seriesKey(series), (counts.get(seriesKey(series)) ?? 0) + 1);
+      const known = waiting.get(seriesKey(series));
+      if (known === undefined) waiting.set(seriesKey(series), { series, count: 1 });
+      else known.count += 1;
     }
     const leaving = new Set<string>();
     let freed = 0;
-    for (const [key, count] of [...counts].sort((a, b) => b[1] - a[1])) {
+    for (const [key, { series, count }] of [...waiting].sort((a, b) => b[1].count - a[1].count)) {
       // Nothing is won by a series of which one candle waits.
       if (count < 2 || freed >= this.#capacity * FREED_SHARE) break;
       leaving.add(key);
       freed += count;
+      this.#onLetGo(series, count);
     }
     for (const [key, candle] of this.#live) {
       if (this.#asked.has(key) || !leaving.has(seriesKey(candle.series))) continue;
@@ -146,11 +154,10 @@ export class Queue {
 
   #letGo({ series, candle }: VersionedCandle): void {
     const key = seriesKey(series);
-    const { ranges = [], count = 0 } = this.#shed.get(key) ?? {};
+    const { ranges = [] } = this.#shed.get(key) ?? {};
     const cell = cellOf(series.timeframe, candle.openTime);
-    this.#shed.set(key, { series, ranges: mergeRanges([...ranges, cell]), count: count + 1 });
+    this.#shed.set(key, { series, ranges: mergeRanges([...ranges, cell]) });
     this.#giving.add(key);
-    this.#shedCount += 1;
   }
 }
 

@@ -162,6 +162,10 @@ class Run {
       this.#ingest(all),
       this.#writer.run(all),
       this.#every("clocks", HEARTBEAT_MS / 4, all, () => this.#watchClocks(all)),
+      // Told by the clock: a writer whose database hangs tells nothing.
+      this.#every("queue", HEARTBEAT_MS / 4, all, async () => {
+        this.#options.record({ kind: "queueSize", size: this.#writer.size });
+      }),
       this.#every("status report", HEARTBEAT_MS / 2, all, async () => {
         await this.#shareBan();
         await this.#report();

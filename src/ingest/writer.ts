@@ -46,8 +46,6 @@ interface Work {
   readonly liveCount: number;
   readonly watermarks: readonly Watermark[];
   readonly gaps: readonly Gap[];
-  /** Candles ever let go that the gaps of this work, or of one before, tell of. */
-  readonly shedCount: number;
   readonly refusals: readonly Refusal[];
 }
 
@@ -84,14 +82,14 @@ export class Writer {
   #unfinished: Work | undefined;
   /** Candles ever finished, by lane; a flush waits for as many as the queue has ever taken in. */
   readonly #finished: LaneCounts = { live: 0, history: 0 };
-  /** Candles ever let go that are in the ledger. */
-  #enteredCount = 0;
   readonly #finishing = new Wakeup();
 
   constructor(options: WriterOptions) {
     this.#options = options;
     this.#capacity = options.capacity ?? DEFAULT_CAPACITY;
-    this.#queue = new Queue(this.#capacity);
+    this.#queue = new Queue(this.#capacity, (series, count) =>
+      options.record({ kind: "shed", series, count }),
+    );
   }
 
   /** Candles that wait or are being written. */
@@ -175,14 +173,13 @@ export class Writer {
     return this.#refusedCells.get(seriesKey(series)) ?? [];
   }
 
-  /** Resolves when everything taken so far is committed, or, when it was let go since, in the ledger. */
+  /** Resolves when everything that REST brought so far is committed, and of all else what was not let go since. */
   async flushed(signal: AbortSignal): Promise<void> {
     const { live, history } = this.#queue.taken;
-    // What is let go meanwhile is never finished: then nothing of the lane may be left.
+    // What is let go is never finished: then one waits for later ones, or until nothing of the lane is left.
     const isDone = (): boolean =>
       this.#finished.live >= Math.min(live, this.#queue.taken.live) &&
-      this.#finished.history >= history &&
-      this.#enteredCount >= this.#queue.shedCount;
+      this.#finished.history >= history;
     while (!isDone()) {
       await this.#finishing.wait(signal);
       signal.throwIfAborted();
@@ -219,7 +216,7 @@ export class Writer {
   async #writeOnce(signal: AbortSignal): Promise<void> {
     const { store, record, clock } = this.#options;
     const work = this.#unfinished ?? this.#takeWork();
-    const { batch, watermarks, gaps, refusals, shedCount } = work;
+    const { batch, watermarks, gaps, refusals } = work;
     this.#unfinished = work;
     this.#inFlight = batch.length;
 
@@ -236,7 +233,6 @@ export class Writer {
     this.#inFlight = 0;
     this.#finished.live += work.liveCount;
     this.#finished.history += batch.length - work.liveCount;
-    this.#enteredCount = shedCount;
     this.#finishing.wake();
     const exchangeNow = this.#options.exchangeNow();
     const written = batch.map((candle, index): WrittenCandle => {
@@ -296,7 +292,6 @@ export class Writer {
 
   #takeWork(): Work {
     this.#enterShed();
-    const { shedCount } = this.#queue;
     const gaps = this.#gaps;
     const refusals = this.#refusals;
     this.#gaps = [];
@@ -307,7 +302,7 @@ export class Writer {
       this.#moved.set(seriesKey(series), series);
     }
     const watermarks = this.#takeWatermarks(batch);
-    return { batch, liveCount, watermarks, gaps, shedCount, refusals };
+    return { batch, liveCount, watermarks, gaps, refusals };
   }
 
   #takeWatermarks(batch: readonly VersionedCandle[]): Watermark[] {
@@ -360,8 +355,7 @@ export class Writer {
 
   #enterShed(): void {
     const now = this.#options.exchangeNow();
-    for (const { series, ranges, count } of this.#queue.takeShed()) {
-      this.#options.record({ kind: "shed", series, count });
+    for (const { series, ranges } of this.#queue.takeShed()) {
       for (const range of ranges) this.#gaps.push(shedGap(series, range, now));
     }
   }

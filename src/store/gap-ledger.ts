@@ -1,7 +1,6 @@
 import type { Gap, GapReason } from "../core/gaps.ts";
 import { subtractRanges, type TimeRange } from "../core/range.ts";
 import type { Series } from "../core/series.ts";
-import { nominalMs } from "../core/timeframe.ts";
 import { type Pacing, retryContention } from "./contention.ts";
 import type { Database, Executor } from "./database.ts";
 import type { SeriesCatalog } from "./series-catalog.ts";
@@ -53,20 +52,19 @@ export class GapLedger {
     limit: number,
     below = MOST_CANDLES,
   ): Promise<readonly Gap[]> {
-    const spans = series.map(({ timeframe }) => below * nominalMs(timeframe));
     const ids = await this.#catalog.findAll(series);
     const rows = await this.#database.run<GapRow>({
       name: "due-gaps",
       text: `
         select ${GAP_COLUMNS}
         from gaps g
-        join unnest($1::int[], $4::float8[]) as wanted (series_id, below_ms) on wanted.series_id = g.series_id
+        join unnest($1::int[]) as wanted (series_id) on wanted.series_id = g.series_id
         join series s on s.id = g.series_id
         where g.state <> 'filled' and g.next_try_time <= candle_time($2)
-          and candle_epoch_ms(g.range_to) - candle_epoch_ms(g.range_from) < wanted.below_ms
+          and candle_epoch_ms(g.range_to) - candle_epoch_ms(g.range_from) < $4::float8 * candle_step_ms(s.timeframe)
         order by g.next_try_time, g.range_from, g.series_id
         limit $3`,
-      values: [numberArray(ids), now, limit, numberArray(spans)],
+      values: [numberArray(ids), now, limit, below],
     });
     return rows.map(gapOf);
   }

@@ -597,6 +597,8 @@ export function describeStore(
         const [large, ...small] = gaps;
         assert.deepEqual(await store.due([series], T0 + 3_600_000, 10), [large, ...small]);
         assert.deepEqual(await store.due([series], T0 + 3_600_000, 10, 5), small);
+        const nobodyKnows = freshSeries("1d");
+        assert.deepEqual(await store.due([nobodyKnows, series], T0 + 3_600_000, 10, 5), small);
         assert.deepEqual(await store.due([series], T0 + 3_600_000, 1, 5), small.slice(0, 1));
       });
 

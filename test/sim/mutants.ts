@@ -127,8 +127,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "gaps-never-healed",
     file: "ingest/live.ts",
-    find: "const due = await gaps.due(this.#series, this.#now(), DUE_GAPS, below);",
-    replace: "const due = (await gaps.due(this.#series, this.#now(), DUE_GAPS, below)).slice(99);",
+    find: "const due = await gaps.due(this.#series, this.#now(), limit, below);",
+    replace: "const due = (await gaps.due(this.#series, this.#now(), limit, below)).slice(999);",
   },
   {
     name: "resubscribe-never",
@@ -272,8 +272,18 @@ export const MUTANTS: readonly Mutant[] = [
     file: "exchanges/binance/paging.ts",
     find: "const isEnd = isForming || (!isFull && (isNewest || cellEnd >= left.to));",
     replace: "const isEnd = isForming || !isFull || (isNewest && cellEnd >= left.to);",
-    kinds: ["rest-short", "db-down"],
-    seed: 7,
+    // What it leaves unanswered is asked for again: a world only shows that it takes longer.
+    test: {
+      file: "src/exchanges/binance/paging.test.ts",
+      name: "a short answer is not the end",
+    },
+  },
+  {
+    name: "unanswered-counts-as-absent",
+    file: "ingest/heal.ts",
+    find: "subtractRanges(range, [...covered, ...present]);",
+    replace: "subtractRanges(range, [...covered, ...present]).slice(99);",
+    test: { file: "test/heal.test.ts", name: "what the answer did not cover" },
   },
   {
     name: "short-page-covers-all",

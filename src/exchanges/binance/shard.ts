@@ -291,7 +291,10 @@ export class Shard {
         return undefined;
       }
       // The exchange allows fewer on a socket than one message names.
-      if (refusal.code === CODE_TOO_MANY) this.#groups = groups.flatMap(halves);
+      if (refusal.code === CODE_TOO_MANY) {
+        const [first = [], ...others] = groups;
+        this.#groups = [...halves(first), ...others];
+      }
       if (refusal.code === CODE_INVALID) this.#isolate(groups[refusedAt] ?? [], said);
       return said;
     }
