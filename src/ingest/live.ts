@@ -57,9 +57,10 @@ type Lane = keyof typeof LANES;
 const BULK_CANDLES = 1_000;
 /** A series further behind than so many requests are worth is left to the archive. */
 const ARCHIVE_CANDLES = 20_000;
-/** Gaps asked for at once, and how often the ledger is looked at. */
-const HEAL_LANES = 4;
-const DUE_GAPS = 64 * HEAL_LANES;
+/** Gaps asked for at once, large ones among them, and how often the ledger is looked at. */
+const HEAL_LANES = 8;
+const LARGE_LANES = 3;
+const DUE_GAPS = 256;
 const MIN_HEAL_PAUSE_MS = 60_000;
 const MAX_HEAL_PAUSE_MS = 60 * 60_000;
 const HEAL_INTERVAL_MS = 5_000;
@@ -493,9 +494,9 @@ export class Live {
     }
   }
 
-  /** True when no more large gaps may be begun: one lane is for the small. */
+  /** True when no more large gaps may be begun: the other lanes are for the small. */
   #areLargeOnesFull(): boolean {
-    return [...this.#healing.values()].filter(isLarge).length >= HEAL_LANES - 1;
+    return [...this.#healing.values()].filter(isLarge).length >= LARGE_LANES;
   }
 
   /** What was left to the archive and is not due any more was filled, or given up, by somebody else. */
