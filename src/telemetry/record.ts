@@ -150,7 +150,7 @@ export function createRecorder(
         paced(
           "shed",
           "error",
-          `${event.count} candles of ${seriesLabel(event.series)} dropped for want of memory; they are in the gap ledger and are fetched again.`,
+          `${event.count} candles of ${seriesLabel(event.series)} dropped for want of memory; they go into the gap ledger and are fetched again.`,
           event,
         );
         return;
