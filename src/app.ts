@@ -183,7 +183,8 @@ async function openHttp(config: Config, { metrics, log, recent }: Telling): Prom
     ...config.http,
     clock: systemClock,
     version: packageVersion(),
-    renderMetrics: (view) => renderMetrics(metrics, config.mode, view.isKnown ? view : undefined),
+    renderMetrics: (view, names) =>
+      renderMetrics(metrics, config.mode, view.isKnown ? view : undefined, names),
     logLines: (afterId) => recent.after(afterId),
     onFault: (error) => log.warn(`HTTP: ${messageOf(error)}`),
   });

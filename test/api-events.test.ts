@@ -14,7 +14,10 @@ import type { VersionedCandle } from "../src/core/finality.ts";
 import type { CandleWritten } from "../src/core/ports.ts";
 import type { Series } from "../src/core/series.ts";
 import { eventText, Watcher } from "../src/serve/api/watcher.ts";
+import { LiveFeed } from "../src/serve/feed.ts";
+import type { SeriesView } from "../src/serve/status-reader.ts";
 import { type ApiOptions, type ApiStack, startApi, versionOf } from "./support/api-stack.ts";
+import { virtualClock } from "./support/clocks.ts";
 import { withDatabase } from "./support/postgres.ts";
 
 const FIRST = Date.UTC(2026, 0, 1);
@@ -250,6 +253,61 @@ test("a client that does not read: what waits for it has a bound, and it is told
   client.close();
 });
 
+test("the states of thousands of series are told a part at a time, each as it is then", async (t) => {
+  const watchers: Watcher[] = [];
+  const server = createServer((_request, response) => {
+    const choice = { isWanted: undefined, kinds: new Set(["status", "forming"] as const) };
+    watchers.push(new Watcher(response, choice, () => performance.now()));
+    response.write(eventText("ready", {}));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const client = new Client({
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+  });
+  await client.tells(({ kind }) => kind === "ready");
+  const [watcher] = watchers;
+  assert.ok(watcher);
+  const viewOf = (index: number, word: "active" | "stale"): SeriesView => ({
+    series: { ...BTC, symbol: `S${index}` },
+    facts: {
+      series: { ...BTC, symbol: `S${index}` },
+      ...{ isConfigured: true, isStreamed: true, isCatchingUp: false },
+      ...{ openGapCount: 0, confirmedGapCount: 0 },
+    },
+    status: { word, reason: "" },
+  });
+  const count = 2_500;
+  const view = { isKnown: true, run: undefined, series: [] } as const;
+  const stale = Array.from({ length: count }, (_, index) => viewOf(index, "stale"));
+  watcher.take({ kind: "status", view, changed: stale });
+  for (let index = 0; index < 10_000; index += 1) {
+    const series = { ...BTC, symbol: `S${index}` };
+    watcher.take({
+      kind: "forming",
+      forming: { series, candle: second(1).candle, eventTime: FIRST },
+    });
+  }
+  watcher.flushNewest();
+  const parts = () => client.told.filter(({ kind }) => kind === "status");
+  const forming = () => client.told.filter(({ kind }) => kind === "forming").length;
+  const first = await client.tells(({ kind }) => kind === "status");
+  assert.equal((first.data.series as unknown[]).length, 1_000);
+  assert.ok(forming() > 100 && forming() < 5_000, String(forming()));
+  watcher.take({ kind: "status", view, changed: [viewOf(count - 1, "active")] });
+  const deadline = Date.now() + 10_000;
+  while (parts().length < 3 || forming() < 10_000) {
+    assert.ok(Date.now() < deadline);
+    watcher.flushNewest();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const told = parts().flatMap(({ data }) => data.series as { series: Series; status: string }[]);
+  assert.equal(new Set(told.map(({ series }) => series.symbol)).size, count);
+  assert.equal(told.length, count);
+  assert.equal(told.find(({ series }) => series.symbol === `S${count - 1}`)?.status, "active");
+  client.close();
+});
+
 test("the state is told at first, and when it changes; while nobody watches the database is not asked", () =>
   withApi(async (api) => {
     await api.store.begin({ mode: "websocket", host: "h", pid: 1 }, [BTC]);
@@ -270,6 +328,44 @@ test("the state is told at first, and when it changes; while nobody watches the 
     }
     assert.equal(api.feed.lastId, undefined);
   }));
+
+test("states are read while somebody wants them, and not for those who want candles", async () => {
+  const clock = virtualClock();
+  let readCount = 0;
+  const feed = new LiveFeed({
+    changes: {
+      lastChangeId: async () => 0,
+      async *follow(signal: AbortSignal) {
+        await once(signal, "abort");
+        yield [];
+      },
+    },
+    readStatus: async () => {
+      readCount += 1;
+      return { isKnown: true, run: undefined, series: [] };
+    },
+    ...{ clock, now: () => clock.now(), onFault: (error) => assert.fail(String(error)) },
+  });
+  const states: string[] = [];
+  const forCandles = feed.subscribe(() => undefined, false);
+  await clock.advance(5_000);
+  assert.equal(readCount, 0);
+  const forStates = feed.subscribe(({ kind }) => states.push(kind), true);
+  await clock.advance(2_500);
+  assert.equal(readCount, 3);
+  assert.deepEqual(states, ["status"]);
+  forStates();
+  await clock.advance(5_000);
+  assert.equal(readCount, 3);
+  const again = feed.subscribe(({ kind }) => states.push(kind), true);
+  await clock.advance(500);
+  assert.equal(readCount, 4);
+  assert.deepEqual(states, ["status", "status"]);
+  again();
+  forCandles();
+  await clock.advance(5_000);
+  assert.equal(readCount, 4);
+});
 
 test("who only asks for the headers is answered at once, and does not watch", () =>
   withApi(async (api) => {

@@ -82,6 +82,53 @@ describe("what is not known is not shown as known", () => {
     }
   });
 
+  test("series are picked one by one, and one that there is not is no empty answer", async () => {
+    for (const path of ["gaps", "coverage", "verification"]) {
+      const range = path === "gaps" ? "" : "&from=2026-01-01&to=2026-01-02";
+      const picked = await json(`/api/v1/${path}?series=S03USDT:1m,binance:s01usdt:1m${range}`);
+      const symbols = ((picked.series ?? picked.gaps) as { series: Series }[]).map(
+        ({ series }) => series.symbol,
+      );
+      assert.deepEqual(symbols, ["S01USDT", "S03USDT"], path);
+      const unknown = await json(`/api/v1/${path}?series=S01USDT:1m,S01USD:1m`, 404);
+      assert.match(String(unknown.detail), /"S01USD" 1m is not collected/);
+      assert.match(String(unknown.remedy), /S01USDT/);
+      await json(`/api/v1/${path}?series=kraken:S01USDT:1m`, 404);
+      const wrong = await json(`/api/v1/${path}?series=S01USDT`, 400);
+      assert.match(String(wrong.detail), /series.*"S01USDT" is not SYMBOL:TIMEFRAME/);
+    }
+  });
+
+  test("a part of the states says of how many it is one, what needs a look first", async () => {
+    now = DUE + 30_000;
+    const of = async (query: string) =>
+      (await json(`/api/v1/status?${query}`)) as {
+        foundCount: number;
+        series: { series: Series; status: string }[];
+      };
+    const all = await of("");
+    assert.equal(all.foundCount, SERIES_COUNT);
+    assert.deepEqual(
+      all.series.map(({ series }) => series.symbol),
+      ALL.map(({ symbol }) => symbol),
+    );
+    const part = await of("order=urgency&limit=3");
+    assert.equal(part.foundCount, SERIES_COUNT);
+    assert.equal(part.series.length, 3);
+    const found = await of("find=s0%201M&limit=4");
+    assert.equal(found.foundCount, 10);
+    assert.deepEqual(
+      found.series.map(({ series }) => series.symbol),
+      ["S00USDT", "S01USDT", "S02USDT", "S03USDT"],
+    );
+    const [{ status = "" } = {}] = all.series;
+    const sameCount = all.series.filter((one) => one.status === status).length;
+    assert.equal((await of(`find=${status}%20rest`)).foundCount, sameCount);
+    assert.deepEqual(await of("find=nothing").then(({ series }) => series), []);
+    await json("/api/v1/status?limit=0", 400);
+    await json("/api/v1/status?order=age", 400);
+  });
+
   test("a candle on its way is no gap; one that does not come is", async () => {
     now = DUE + 100;
     assert.deepEqual(pick(await dayOf()), { state: "complete", expectedCount: 9 });

@@ -147,6 +147,63 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
     });
   });
 
+  test("of thousands of series those are shown that need a look, and the page asks for no more", async () => {
+    await onPage(async ({ page, api }) => {
+      await linkSays(page, "live");
+      await candleSays(page, "C ");
+      const asked: URL[] = [];
+      page.on("request", (request) => asked.push(new URL(request.url())));
+      const many = Array.from({ length: 3_000 }, (_, index) => ({
+        ...BTC,
+        symbol: `S${String(index).padStart(4, "0")}USDT`,
+      }));
+      await api.store.begin({ mode: "websocket", host: "here", pid: 1 }, [BTC, ...many]);
+      const said = page.locator("#series-more");
+      await said.getByText("100 of 3,001 series").waitFor(SLOW);
+      assert.equal(await page.locator("#series .state").count(), 100);
+      assert.match((await page.locator("#tiles").textContent()) ?? "", /of 3,001/);
+      await page.locator("#find").fill("s2999usdt");
+      await page.locator("#series button", { hasText: "S2999USDT 1m" }).waitFor(SLOW);
+      assert.equal(await page.locator("#series .state").count(), 1);
+      assert.equal(await said.isVisible(), false);
+      await page.locator("#series button").click();
+      await page.getByRole("heading", { name: "S2999USDT 1m" }).waitFor(SLOW);
+      await page.waitForTimeout(6_000);
+      assert.equal(await page.locator("#link").getAttribute("data-state"), "live");
+      assert.equal(await page.locator("#coverage-problem").isVisible(), false);
+      const of = (path: string): URL[] => asked.filter(({ pathname }) => pathname === path);
+      // Nothing that it asks for again and again grows with the number of series.
+      assert.ok(
+        of("/api/v1/status").every(({ searchParams }) => searchParams.get("limit") === "100"),
+      );
+      assert.ok(of("/metrics").every(({ searchParams }) => searchParams.has("name[]")));
+      assert.ok(of("/api/v1/events").length >= 1);
+      assert.ok(of("/api/v1/events").every(({ searchParams }) => searchParams.has("series")));
+      assert.ok(of("/api/v1/series").length <= 2);
+    });
+  });
+
+  test("what is stored while another series is opened shows there", async () => {
+    await onPage(async ({ page, api, newest }) => {
+      await linkSays(page, "live");
+      await candleSays(page, "C ");
+      await page.getByText("Newest candles as a table").click();
+      // The stream of the series that was shown before is still the one that is read.
+      await page.route("**/api/v1/events?*", async (route) => {
+        await api.store.write([versionOf(XSS, newest + MINUTE, "stream", "77.125")], []);
+        await route.continue();
+      });
+      await page.locator("#series button", { hasText: HOSTILE }).click();
+      await page.locator("#rows tr", { hasText: "77.125" }).waitFor(SLOW);
+      await api.store.write([versionOf(BTC, newest + MINUTE, "stream", "88.125")], []);
+      await page.unroute("**/api/v1/events?*");
+      await page.locator("#series button", { hasText: "BTCUSDT 1m" }).click();
+      await page.locator("#rows tr", { hasText: "88.125" }).waitFor(SLOW);
+      await api.store.write([versionOf(BTC, newest + 2 * MINUTE, "stream", "99.125")], []);
+      await page.locator("#rows tr", { hasText: "99.125" }).waitFor(SLOW);
+    });
+  });
+
   test("a symbol that looks like markup is text", async () => {
     await onPage(
       async ({ page }) => {
@@ -224,14 +281,14 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
       await linkSays(page, "live");
       await page.locator("#series .state").first().waitFor(SLOW);
       const detail = "the database does not answer";
-      await page.route("**/api/v1/status", (route) =>
+      await page.route("**/api/v1/status?*", (route) =>
         route.fulfill({ status: 503, json: { detail } }),
       );
       await page.locator("#series-problem", { hasText: detail }).waitFor(SLOW);
       const states = await page.locator("#series .state").allTextContents();
       assert.deepEqual([...new Set(states)], ["unknown"]);
       assert.match((await page.locator("#tiles").textContent()) ?? "", /Active seriesunknown/);
-      await page.unroute("**/api/v1/status");
+      await page.unroute("**/api/v1/status?*");
       await page.locator("#series .state", { hasNotText: "unknown" }).first().waitFor(SLOW);
     });
   });
@@ -240,7 +297,7 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
     await onPage(async ({ page, api, newest }) => {
       await linkSays(page, "live");
       await candleSays(page, "C ");
-      const opened = page.waitForResponse((one) => /candles\?.*&from=/.test(one.url()), SLOW);
+      const opened = page.waitForResponse((one) => /candles\?.*&from=.*&to=/.test(one.url()), SLOW);
       const fresh = Array.from({ length: 150 }, (_, index) => newest + (index + 1) * MINUTE);
       await api.store.write(
         fresh.map((time) => versionOf(BTC, time, "rest", "55.5")),

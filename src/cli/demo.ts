@@ -11,6 +11,7 @@ import type { Candle } from "../core/candle.ts";
 import { BlackTradeError } from "../core/errors.ts";
 import type { VersionedCandle } from "../core/finality.ts";
 import { type Series, seriesKey, seriesLabel } from "../core/series.ts";
+import { CONCERN_OF } from "../core/status.ts";
 import { closeTimeOf } from "../core/timeframe.ts";
 import { createStatusReader, type SeriesView, type StatusView } from "../serve/status-reader.ts";
 import { DEFAULT_SYMBOLS, SeededMarket, startSimulator } from "../simulator/index.ts";
@@ -29,7 +30,6 @@ import {
   tableLines,
 } from "./output.ts";
 import { grouped } from "./progress.ts";
-import { toneOf } from "./status.ts";
 
 interface DemoOptions {
   readonly symbols: string;
@@ -298,7 +298,7 @@ function rowOf(
     candle === undefined ? [] : aligned([candle.open, candle.high, candle.low, candle.close]);
   return [
     { text: seriesLabel(series) },
-    { text: word, tone: toneOf(word) },
+    { text: word, tone: CONCERN_OF[word] },
     right(latencyMs === undefined ? undefined : latency(latencyMs)),
     { text: candle === undefined ? "-" : moment(candle.openTime, now) },
     ...[0, 1, 2, 3].map((index) => right(prices[index])),

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { systemClock } from "../clock.ts";
 import { seriesLabel } from "../core/series.ts";
-import { confirmedShare, type StatusWord } from "../core/status.ts";
+import { CONCERN_OF, confirmedShare, mostUrgentFirst, type StatusWord } from "../core/status.ts";
 import { openDatabase } from "../open-database.ts";
 import { createStatusReader, type SeriesView, type StatusView } from "../serve/status-reader.ts";
 import { configOfExisting, type ExitStatus, stopSignal, withDatabaseFlags } from "./command.ts";
@@ -15,30 +15,11 @@ import {
   paint,
   printable,
   Screen,
-  type Tone,
   tableLines,
   wrapped,
 } from "./output.ts";
 
 const WATCH_MS = 2_000;
-
-/** How a status looks. */
-export function toneOf(word: StatusWord): Tone {
-  return TONE_OF[word];
-}
-
-const TONE_OF: Readonly<Record<StatusWord, Tone>> = {
-  active: "good",
-  starting: "busy",
-  backfilling: "busy",
-  lagging: "busy",
-  gap: "busy",
-  halted: "dim",
-  paused: "dim",
-  stale: "bad",
-  banned: "bad",
-  error: "bad",
-};
 
 /** `status`: the state of every series. */
 export function statusCommand(output: Output, end: (status: ExitStatus) => void): Command {
@@ -103,7 +84,7 @@ function isWhole(view: StatusView): boolean {
 
 /** True when somebody may have to do something. */
 function isFailing(view: StatusView): boolean {
-  return !view.isKnown || view.series.some(({ status }) => TONE_OF[status.word] === "bad");
+  return !view.isKnown || view.series.some(({ status }) => CONCERN_OF[status.word] === "bad");
 }
 
 /** On a low terminal the reasons stay, and the series that are not as they should be come first. */
@@ -117,17 +98,12 @@ function draw(output: Output, screen: Screen, view: StatusView): void {
   ];
   const isWhole = table.length + foot.length <= height;
   screen.draw(
-    isWhole || !view.isKnown ? table : statusLines(output, urgentFirst(view)).table,
+    isWhole || !view.isKnown
+      ? table
+      : statusLines(output, { ...view, series: mostUrgentFirst(view.series) }).table,
     foot,
   );
 }
-
-function urgentFirst<View extends { readonly series: readonly SeriesView[] }>(view: View): View {
-  const rank = ({ status }: SeriesView): number => URGENCY.indexOf(TONE_OF[status.word]);
-  return { ...view, series: [...view.series].sort((a, b) => rank(a) - rank(b)) };
-}
-
-const URGENCY: readonly Tone[] = ["bad", "busy", "dim", "good"];
 
 /** Lines of the table, the headline first, and those of the reasons where they do not stand in the table. */
 function statusLines(
@@ -190,7 +166,7 @@ function reasonLines(output: Output, series: readonly SeriesView[]): string[] {
     );
     return [
       "",
-      paint(output, TONE_OF[word], first),
+      paint(output, CONCERN_OF[word], first),
       ...rest,
       ...wrapped(printable(who), output.columns - 3, "").map((line) =>
         paint(output, "dim", `  ${line}`),
@@ -205,7 +181,7 @@ function rowOf({ series, facts, status }: SeriesView, now: number | undefined): 
   const isAtWork = status.word !== "paused" && status.word !== "starting";
   return [
     { text: seriesLabel(series) },
-    { text: status.word, tone: TONE_OF[status.word] },
+    { text: status.word, tone: CONCERN_OF[status.word] },
     {
       text: newest === undefined ? "-" : now === undefined ? instant(newest) : moment(newest, now),
     },

@@ -3,10 +3,13 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { instant, series } from "../../test/support/arbitraries.ts";
 import {
+  CONCERN_OF,
+  CONCERNS,
   confirmedShare,
   DEAD_AFTER_MS,
   HEARTBEAT_MS,
   LATENESS_MS,
+  mostUrgentFirst,
   type RunFacts,
   type SeriesFacts,
   type SeriesStatus,
@@ -127,6 +130,24 @@ test("active means: configured, alive, not stopped, every candle stored that mus
     RUNS,
   );
   assert.ok(activeCount > 20, `the property was hardly tried: ${activeCount}`);
+});
+
+test("what needs a look comes first, and series of one concern stay in their order", () => {
+  const words = Object.keys(CONCERN_OF) as StatusWord[];
+  const anySeries = fc.array(
+    fc.record({ id: fc.nat(), status: fc.record({ word: fc.constantFrom(...words) }) }),
+  );
+  fc.assert(
+    fc.property(anySeries, (series) => {
+      const rank = ({ status }: { status: { word: StatusWord } }): number =>
+        CONCERNS.indexOf(CONCERN_OF[status.word]);
+      // Array.prototype.sort is stable.
+      assert.deepEqual(
+        mostUrgentFirst(series),
+        [...series].sort((a, b) => rank(a) - rank(b)),
+      );
+    }),
+  );
 });
 
 test("every word but active has its reason", () => {

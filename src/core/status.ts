@@ -14,6 +14,32 @@ export type StatusWord =
   | "paused"
   | "error";
 
+/** What a state asks of whoever reads it, most urgent first: to do something, to wait, to know of it, nothing. */
+export const CONCERNS = ["bad", "busy", "dim", "good"] as const;
+export type Concern = (typeof CONCERNS)[number];
+
+/** {@link Concern} of each state. */
+export const CONCERN_OF: Readonly<Record<StatusWord, Concern>> = {
+  active: "good",
+  starting: "busy",
+  backfilling: "busy",
+  lagging: "busy",
+  gap: "busy",
+  halted: "dim",
+  paused: "dim",
+  stale: "bad",
+  banned: "bad",
+  error: "bad",
+};
+
+/** The series that need a look come first; those of one concern stay in their order. */
+export function mostUrgentFirst<One extends { readonly status: { readonly word: StatusWord } }>(
+  series: readonly One[],
+): One[] {
+  const groups = Map.groupBy(series, ({ status }) => CONCERN_OF[status.word]);
+  return CONCERNS.flatMap((concern) => groups.get(concern) ?? []);
+}
+
 /** How late a candle may be before its absence shows: close → stored takes 0 … 7 s on a healthy day. */
 export const LATENESS_MS = 20_000;
 /** A sign of life is written this often. */

@@ -27,10 +27,12 @@ const OVERDUE_MS = 10_000;
  */
 export class LiveFeed implements Feed {
   readonly #options: FeedOptions;
-  readonly #watchers = new Set<(event: FeedEvent) => void>();
+  /** Each with whether it wants to know of states, too. */
+  readonly #watchers = new Map<(event: FeedEvent) => void, boolean>();
   readonly #forming = new Map<string, FormingCandle>();
   #status = new Map<string, string>();
   #watching: AbortController | undefined;
+  #followingStatus: AbortController | undefined;
   #lastId: number | undefined;
   #started = Promise.withResolvers<number>();
 
@@ -51,15 +53,29 @@ export class LiveFeed implements Feed {
     return this.#started.promise;
   }
 
-  subscribe(watcher: (event: FeedEvent) => void): () => void {
+  subscribe(watcher: (event: FeedEvent) => void, wantsStatus: boolean): () => void {
     // Each subscription is one of its own, also of the same function.
     const own = (event: FeedEvent): void => watcher(event);
-    this.#watchers.add(own);
+    this.#watchers.set(own, wantsStatus);
     if (this.#watching === undefined) this.#start();
+    this.#followStatusIfWanted();
     return () => {
       this.#watchers.delete(own);
       if (this.#watchers.size === 0) this.close();
+      else this.#followStatusIfWanted();
     };
+  }
+
+  #followStatusIfWanted(): void {
+    const isWanted = [...this.#watchers.values()].includes(true);
+    if (isWanted && this.#followingStatus === undefined) {
+      this.#followingStatus = new AbortController();
+      this.#status = new Map();
+      void this.#followStatus(this.#followingStatus.signal);
+    } else if (!isWanted) {
+      this.#followingStatus?.abort();
+      this.#followingStatus = undefined;
+    }
   }
 
   forming(series: Series): Candle | undefined {
@@ -89,6 +105,8 @@ export class LiveFeed implements Feed {
   close(): void {
     this.#watching?.abort();
     this.#watching = undefined;
+    this.#followingStatus?.abort();
+    this.#followingStatus = undefined;
     this.#lastId = undefined;
   }
 
@@ -96,9 +114,7 @@ export class LiveFeed implements Feed {
     const watching = new AbortController();
     this.#watching = watching;
     this.#started = Promise.withResolvers();
-    this.#status = new Map();
     void this.#followChanges(watching.signal);
-    void this.#followStatus(watching.signal);
   }
 
   async #followChanges(signal: AbortSignal): Promise<void> {
@@ -162,7 +178,7 @@ export class LiveFeed implements Feed {
   }
 
   #tell(event: FeedEvent): void {
-    for (const watcher of this.#watchers) {
+    for (const watcher of this.#watchers.keys()) {
       try {
         watcher(event);
       } catch (error) {

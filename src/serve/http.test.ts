@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { request } from "node:http";
 import { test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { BlackTradeError } from "../core/errors.ts";
 import type { SeriesFacts } from "../core/status.ts";
 import { type HttpOptions, startHttp } from "./http.ts";
@@ -57,7 +58,12 @@ test("readyz is 200 only while every series is active, and says what is not", as
   t.after(() => good.close());
   const ready = await fetch(`${good.url}/readyz`);
   assert.equal(ready.status, 200);
-  assert.deepEqual(await ready.json(), { status: "ready", seriesCount: 1, notActive: [] });
+  assert.deepEqual(await ready.json(), {
+    status: "ready",
+    seriesCount: 1,
+    notActiveCount: 0,
+    notActive: [],
+  });
 
   const bad = await startHttp(options(readerOf(facts("A", NOW), facts("B", NOW - 600_000))));
   t.after(() => bad.close());
@@ -69,6 +75,19 @@ test("readyz is 200 only while every series is active, and says what is not", as
   assert.equal(body.notActive[0]?.series, "B 1m");
   assert.equal(body.notActive[0]?.status, "stale");
   assert.notEqual(body.notActive[0]?.reason, "");
+});
+
+test("of thousands that are not ready it names a hundred, and says how many they are", async (t) => {
+  const lagging = Array.from({ length: 300 }, (_, index) => facts(`L${index}`, NOW - 180_000));
+  const server = await startHttp(options(readerOf(...lagging, facts("B", NOW - 600_000))));
+  t.after(() => server.close());
+  const body = (await (await fetch(`${server.url}/readyz`)).json()) as {
+    notActiveCount: number;
+    notActive: { status: string }[];
+  };
+  assert.equal(body.notActiveCount, 301);
+  assert.equal(body.notActive.length, 100);
+  assert.equal(body.notActive[0]?.status, "stale");
 });
 
 test("a database that does not answer makes nothing ready", async (t) => {
@@ -114,7 +133,7 @@ test("a database that hangs is told, and asked no second time beside it", async 
   assert.equal((await fetch(`${server.url}/metrics`)).status, 200);
   assert.equal(askedCount, 1);
   wake();
-  await hung;
+  await nextTurn();
   now += 5_000;
   assert.equal((await fetch(`${server.url}/readyz`)).status, 200);
   assert.equal(askedCount, 2);
@@ -124,6 +143,22 @@ test("nothing configured is not ready", async (t) => {
   const server = await startHttp(options(readerOf()));
   t.after(() => server.close());
   assert.equal((await fetch(`${server.url}/readyz`)).status, 503);
+});
+
+test("metrics are chosen by name, as Prometheus' clients choose them", async (t) => {
+  const asked: (readonly string[] | undefined)[] = [];
+  const server = await startHttp({
+    ...options(readerOf(facts("A", NOW))),
+    renderMetrics: (_view, names) => {
+      asked.push(names === undefined ? undefined : [...names]);
+      return { contentType: "text/plain", pieces: [] };
+    },
+  });
+  t.after(() => server.close());
+  for (const query of ["", "?name[]=up", "?name%5B%5D=up&name[]=down", "?name[]=", "?name=up"]) {
+    assert.equal((await fetch(`${server.url}/metrics${query}`)).status, 200, query);
+  }
+  assert.deepEqual(asked, [undefined, ["up"], ["up", "down"], [""], undefined]);
 });
 
 test("a foreign host name is turned away on every path (DNS rebinding)", async (t) => {

@@ -29,9 +29,10 @@ export type FeedEvent =
 export interface Feed {
   /**
    * Told of every event from now on, synchronously and in order; must not block or throw.
+   * @param wantsStatus false = of candles only: the state of all series is read while somebody wants it
    * @returns ends the subscription
    */
-  subscribe(watcher: (event: FeedEvent) => void): () => void;
+  subscribe(watcher: (event: FeedEvent) => void, wantsStatus: boolean): () => void;
   /** Id of the newest change that watchers were told of; `undefined` while nobody has watched. */
   readonly lastId: number | undefined;
   /** Resolves with that id once there is one: whoever has subscribed before is told of every change after it. */

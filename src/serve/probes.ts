@@ -1,13 +1,17 @@
 import { Readable } from "node:stream";
 import type { FastifyInstance } from "fastify";
 import { seriesLabel } from "../core/series.ts";
+import { mostUrgentFirst } from "../core/status.ts";
 import type { StatusView } from "./status-reader.ts";
 
 /** What the probes show; there from the first moment on. */
 export interface ProbeOptions {
   readonly readStatus: () => Promise<StatusView>;
   /** The page of metrics; its pieces are read once. */
-  readonly renderMetrics: (view: StatusView) => {
+  readonly renderMetrics: (
+    view: StatusView,
+    names?: ReadonlySet<string>,
+  ) => {
     readonly contentType: string;
     readonly pieces: AsyncIterable<string> | Iterable<string>;
   };
@@ -15,6 +19,9 @@ export interface ProbeOptions {
 
 /** A symbol that the exchange has halted is as it should be; every other word than these means work to do. */
 const READY_WORDS: ReadonlySet<string> = new Set(["active", "halted"]);
+
+/** Series that `/readyz` names: a probe asks every few seconds, also while thousands are being caught up. */
+const MAX_REASONS = 100;
 
 /** `/livez`, `/readyz` and `/metrics`. */
 export function addProbes(server: FastifyInstance, options: ProbeOptions): void {
@@ -28,16 +35,26 @@ export function addProbes(server: FastifyInstance, options: ProbeOptions): void 
     return reply.code(isReady ? 200 : 503).send({
       status: isReady ? "ready" : "not ready",
       seriesCount: view.series.length,
-      notActive: waiting.map(({ series, status }) => ({
-        series: seriesLabel(series),
-        status: status.word,
-        reason: status.reason,
-      })),
+      notActiveCount: waiting.length,
+      notActive: mostUrgentFirst(waiting)
+        .slice(0, MAX_REASONS)
+        .map(({ series, status }) => ({
+          series: seriesLabel(series),
+          status: status.word,
+          reason: status.reason,
+        })),
     });
   });
 
-  server.get("/metrics", async (_request, reply) => {
-    const { contentType, pieces } = options.renderMetrics(await options.readStatus());
+  server.get("/metrics", async (request, reply) => {
+    const names = namesOf(request.query);
+    const { contentType, pieces } = options.renderMetrics(await options.readStatus(), names);
     return reply.header("content-type", contentType).send(Readable.from(pieces));
   });
+}
+
+/** @returns names of `?name[]=…`, as Prometheus' own clients have it; `undefined` = every metric */
+function namesOf(query: unknown): ReadonlySet<string> | undefined {
+  const names = (query as Readonly<Record<string, string | readonly string[]>>)["name[]"];
+  return names === undefined ? undefined : new Set([names].flat());
 }

@@ -1,5 +1,6 @@
 import type { CandleQueries } from "../core/ports.ts";
 import { HttpProblem } from "./problem.ts";
+import { sharedAnswer } from "./shared-answer.ts";
 
 /** Queries at a time, and how many may wait; as many connections are theirs. */
 export const QUERY_CONCURRENCY = 6;
@@ -37,28 +38,15 @@ export class QueryGate {
   }
 }
 
-/** Readers of the list of series within this time share one answer of the database. */
-const SHARED_MS = 1_000;
-
 /** The same queries, a few at a time. */
 export function gated(
   queries: CandleQueries,
   gate: QueryGate,
   monotonicMs: () => number,
 ): CandleQueries {
-  let listedAt = Number.NEGATIVE_INFINITY;
-  let listed: ReturnType<CandleQueries["series"]> | undefined;
   return {
     // Nearly every request looks up its series.
-    series: () => {
-      if (listed !== undefined && monotonicMs() - listedAt <= SHARED_MS) return listed;
-      listedAt = monotonicMs();
-      listed = gate.run(() => queries.series());
-      listed.catch(() => {
-        listed = undefined;
-      });
-      return listed;
-    },
+    series: sharedAnswer(() => gate.run(() => queries.series()), monotonicMs),
     range: (series, range, limit) => gate.run(() => queries.range(series, range, limit)),
     latest: (series, count, before) => gate.run(() => queries.latest(series, count, before)),
     revisions: (series, range, limit) => gate.run(() => queries.revisions(series, range, limit)),

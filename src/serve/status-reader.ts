@@ -7,6 +7,7 @@ import {
   type SeriesStatus,
   seriesStatus,
 } from "../core/status.ts";
+import { sharedAnswer } from "./shared-answer.ts";
 
 /** A configured series with its status. */
 export interface SeriesView {
@@ -24,8 +25,6 @@ export type StatusView =
     }
   | { readonly isKnown: false; readonly reason: string };
 
-/** Readers within this time share one answer of the database. */
-const SHARED_MS = 1_000;
 /**
  * How long a server waits for it: a database that hangs must not look like a dead program to who watches it. Prometheus
  * gives up after 10 s, the probes of `ops/kubernetes` after 5 s.
@@ -42,24 +41,8 @@ export function createStatusReader(
   monotonicMs: () => number,
   patienceMs?: number,
 ): () => Promise<StatusView> {
-  let readAt = Number.NEGATIVE_INFINITY;
-  let isReading = false;
-  let view: Promise<StatusView> | undefined;
-  return () => {
-    if (view === undefined || (!isReading && monotonicMs() - readAt > SHARED_MS)) {
-      readAt = monotonicMs();
-      isReading = true;
-      const reading = read(store).finally(() => {
-        isReading = false;
-        // Of tens of thousands of series it is tens of megabytes, of use to nobody who asks later.
-        setTimeout(() => {
-          if (!isReading) view = undefined;
-        }, SHARED_MS).unref();
-      });
-      view = patienceMs === undefined ? reading : inTime(reading, patienceMs);
-    }
-    return view;
-  };
+  const facts = sharedAnswer(() => read(store), monotonicMs);
+  return patienceMs === undefined ? facts : () => inTime(facts(), patienceMs);
 }
 
 async function inTime(reading: Promise<StatusView>, patienceMs: number): Promise<StatusView> {

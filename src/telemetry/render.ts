@@ -16,11 +16,17 @@ const PIECE_SAMPLES = 500;
  * The page of `/metrics`, in pieces between which candles go on: with tens of thousands of series it has hundreds of
  * thousands of lines. Only the piece under way lies in memory.
  * @param stored what is stored, or nothing when the database does not answer
+ * @param names only these metrics; all when not given
  */
-export function renderMetrics(metrics: Metrics, mode: string, stored?: StoredState): MetricsPage {
+export function renderMetrics(
+  metrics: Metrics,
+  mode: string,
+  stored?: StoredState,
+  names?: ReadonlySet<string>,
+): MetricsPage {
   return {
     contentType: metrics.registry.contentType,
-    pieces: piecesOf(metrics, mode, stored),
+    pieces: piecesOf(metrics, mode, stored, names),
   };
 }
 
@@ -28,10 +34,12 @@ async function* piecesOf(
   metrics: Metrics,
   mode: string,
   stored: StoredState | undefined,
+  names: ReadonlySet<string> | undefined,
 ): AsyncGenerator<string> {
   const ofState = stateSamples(metrics, mode, stored);
   for (const metric of metrics.registry.getMetricsAsArray() as unknown as Registered[]) {
     const { name } = metric;
+    if (names?.has(name) === false) continue;
     const samples = ofState.get(name);
     if (samples !== undefined) {
       yield headOf(metric);

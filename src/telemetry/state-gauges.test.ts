@@ -119,6 +119,23 @@ test("a page says of each metric what the library would, in the library's words"
   assert.deepEqual(lines(own), lines(theirs));
 });
 
+test("a page of some metrics has those, as the whole page has them, and no other", async () => {
+  const metrics = createMetrics("1.2.3", [SERIES]);
+  metrics.queueSize.set({ queue_name: "write" }, 7);
+  const state = stored({ word: "active", reason: "" });
+  const names = new Set(["ingestion_queue_size", "ingestion_status", "no_such_metric"]);
+  let some = "";
+  for await (const piece of renderMetrics(metrics, "websocket", state, names).pieces) some += piece;
+  const whole = await page(metrics, "websocket", state);
+  const blocks = whole.split(/\n\n|(?<=\n)(?=# HELP)/).map((block) => block.trim());
+  const wanted = blocks.filter((block) => names.has(/^# HELP (\S+)/.exec(block)?.[1] ?? ""));
+  assert.equal(wanted.length, 2);
+  assert.equal(
+    some.replaceAll(/\n+/g, "\n").trim(),
+    wanted.join("\n").replaceAll(/\n+/g, "\n").trim(),
+  );
+});
+
 test("a page under way keeps its own facts while another one is made", async () => {
   const metrics = createMetrics("1.2.3", [SERIES]);
   const unknown = renderMetrics(metrics, "websocket").pieces[Symbol.asyncIterator]();

@@ -1,9 +1,11 @@
 import { nearest } from "../../core/nearest.ts";
 import type { TimeRange } from "../../core/range.ts";
-import type { Series } from "../../core/series.ts";
+import { type Series, seriesKey } from "../../core/series.ts";
 import { EXCHANGE } from "../binance-compatible/collected.ts";
 import type { ServeParts } from "../parts.ts";
 import { HttpProblem } from "../problem.ts";
+import { onceOf } from "../shared-answer.ts";
+import type { SeriesPair } from "./schemas.ts";
 
 /** Names of one series, as a request gives them. */
 export interface SeriesNames {
@@ -14,6 +16,7 @@ export interface SeriesNames {
 
 /** Lists that choose among the series; all when not given. */
 export interface SeriesChoice {
+  readonly series?: readonly SeriesPair[] | undefined;
   readonly symbols?: readonly string[] | undefined;
   readonly timeframes?: readonly string[] | undefined;
   readonly exchange?: string | undefined;
@@ -26,12 +29,7 @@ export interface SeriesChoice {
  */
 export async function seriesOf(parts: ServeParts, names: SeriesNames): Promise<Series> {
   const all = await parts.queries.series();
-  const found = all.filter(
-    ({ exchange, symbol, timeframe }) =>
-      symbol === names.symbol &&
-      timeframe === names.timeframe &&
-      (names.exchange === undefined || exchange === names.exchange),
-  );
+  const found = namedBy(all, names);
   const [one] = found;
   if (one !== undefined && found.length === 1) return one;
   const usual = found.find(({ exchange }) => exchange === EXCHANGE);
@@ -57,18 +55,51 @@ function hintOf(all: readonly Series[], { symbol }: SeriesNames): string {
 }
 
 /**
+ * Asked for each candle that forms, of every series that there is, by each client.
+ * @returns whether a series is one of those; a pair that names no exchange means that of each
+ */
+export function isOneOf(pairs: readonly SeriesPair[]): (series: Series) => boolean {
+  const usual = new Set(
+    pairs.map(({ exchange = EXCHANGE, ...pair }) => seriesKey({ exchange, ...pair })),
+  );
+  return (series) =>
+    usual.has(seriesKey(series)) ||
+    (series.exchange !== EXCHANGE && pairs.some((pair) => isNamedBy(series, pair)));
+}
+
+function isNamedBy(series: Series, { exchange, symbol, timeframe }: SeriesNames): boolean {
+  return (
+    series.symbol === symbol &&
+    series.timeframe === timeframe &&
+    (exchange === undefined || series.exchange === exchange)
+  );
+}
+
+/** Series of that name, in their order. */
+function namedBy(all: readonly Series[], names: SeriesNames): readonly Series[] {
+  return (bySymbol(all).get(names.symbol) ?? []).filter((series) => isNamedBy(series, names));
+}
+
+const bySymbol = onceOf((all: readonly Series[]) => Map.groupBy(all, ({ symbol }) => symbol));
+
+/**
  * The series that lists of symbols and timeframes leave; a name that matches none is an error, since an empty answer
  * would read as "nothing is missing".
  * @throws {HttpProblem} 404
  */
 export async function chosenSeries(
   parts: ServeParts,
-  { symbols, timeframes, exchange }: SeriesChoice,
+  { series, symbols, timeframes, exchange }: SeriesChoice,
 ): Promise<readonly Series[]> {
   let left = await parts.queries.series();
+  if (series !== undefined) left = pickedSeries(left, series);
   const keep = (field: keyof Series, names: readonly string[] | undefined): void => {
-    for (const name of names ?? []) {
-      if (left.some((one) => one[field] === name)) continue;
+    if (names === undefined || names.length === 0) return;
+    const wanted = new Set<string>(names);
+    const kept = left.filter((one) => wanted.has(one[field]));
+    const present = new Set<string>(kept.map((one) => one[field]));
+    const name = names.find((one) => !present.has(one));
+    if (name !== undefined) {
       const meant = nearest(name, [...new Set(left.map((one) => one[field]))]);
       const hint = meant === undefined ? "" : `Did you mean ${meant}? `;
       const shown = field === "timeframe" ? name : JSON.stringify(name);
@@ -76,16 +107,30 @@ export async function chosenSeries(
         remedy: `${hint}See /api/v1/series for what there is.`,
       });
     }
-    if (names !== undefined && names.length > 0)
-      left = left.filter((one) => names.includes(one[field]));
+    left = kept;
   };
-  keep("exchange", exchange === undefined ? undefined : [exchange]);
   keep(
     "symbol",
     symbols?.map((symbol) => symbol.toUpperCase()),
   );
   keep("timeframe", timeframes);
+  keep("exchange", exchange === undefined ? undefined : [exchange]);
   return left;
+}
+
+/** @throws {HttpProblem} 404 */
+function pickedSeries(all: readonly Series[], pairs: readonly SeriesPair[]): readonly Series[] {
+  const picked = new Set<Series>();
+  for (const pair of pairs) {
+    const found = namedBy(all, pair);
+    for (const one of found) picked.add(one);
+    if (found.length > 0) continue;
+    const name = JSON.stringify(pair.symbol);
+    throw new HttpProblem("E_HTTP_NOT_FOUND", `${name} ${pair.timeframe} is not collected`, {
+      remedy: hintOf(all, pair),
+    });
+  }
+  return all.filter((one) => picked.has(one));
 }
 
 /** @throws {HttpProblem} 400 when the range is empty or turned round */

@@ -1,9 +1,9 @@
 import { z } from "zod";
-import { type Series, seriesKey } from "../../core/series.ts";
-import { isTimeframe } from "../../core/timeframe.ts";
 import type { ServeParts } from "../parts.ts";
 import { HttpProblem } from "../problem.ts";
+import { isOneOf } from "./choose.ts";
 import { type ApiRoute, route } from "./route.ts";
+import { pairsParam } from "./schemas.ts";
 import { EVENT_KINDS, type EventKind, eventText, NEWEST_MS, Watcher } from "./watcher.ts";
 
 /** Clients at a time, and how many of them may read older changes at a time: each has a connection to the database. */
@@ -14,14 +14,7 @@ const RETRY_MS = 3_000;
 const STREAM_TYPE = "text/event-stream; charset=utf-8";
 
 const query = z.object({
-  series: z
-    .string()
-    .max(20_000)
-    .optional()
-    .meta({
-      description: "`BTCUSDT:1m,ETHUSDT:1h`; every series when not given.",
-      examples: ["BTCUSDT:1m,ETHUSDT:1h"],
-    }),
+  series: pairsParam.optional(),
   kinds: z
     .string()
     .max(100)
@@ -102,7 +95,8 @@ export function eventsRoute(): ApiRoute {
       200: { description: "An endless stream of events.", otherTypes: ["text/event-stream"] },
     },
     handle: async ({ query: wanted, parts, request, reply }) => {
-      const choice = { isWanted: filterOf(wanted.series), kinds: kindsOf(wanted.kinds) };
+      const isWanted = wanted.series === undefined ? undefined : isOneOf(wanted.series);
+      const choice = { isWanted, kinds: kindsOf(wanted.kinds) };
       const header = request.headers["last-event-id"];
       const afterId =
         typeof header === "string" && /^\d{1,16}$/.test(header) ? Number(header) : wanted.after;
@@ -114,7 +108,10 @@ export function eventsRoute(): ApiRoute {
       const response = reply.raw;
       const ended = new AbortController();
       const watcher = new Watcher(response, choice, () => performance.now());
-      const unsubscribe = parts.feed.subscribe((event) => watcher.take(event));
+      const unsubscribe = parts.feed.subscribe(
+        (event) => watcher.take(event),
+        choice.kinds.has("status"),
+      );
       const end = (): void => void response.destroy();
       watchers.add(watcher, end);
       const leave = (): void => {
@@ -135,7 +132,7 @@ export function eventsRoute(): ApiRoute {
       const startId = afterId ?? (await parts.feed.started());
       const ready = { isIngesting: parts.isIngesting };
       response.write(`retry: ${RETRY_MS}\n${eventText("ready", ready, startId)}`);
-      tellState(parts, watcher);
+      if (choice.kinds.has("status")) tellState(parts, watcher);
       if (afterId === undefined) return reply;
       void watchers
         .resuming(() =>
@@ -153,29 +150,6 @@ function tellState({ readStatus }: ServeParts, watcher: Watcher): void {
     (view) => watcher.take({ kind: "status", view, changed: view.isKnown ? view.series : [] }),
     () => undefined,
   );
-}
-
-/** @throws {HttpProblem} 400 */
-function filterOf(text: string | undefined): ((series: Series) => boolean) | undefined {
-  if (text === undefined || text === "") return undefined;
-  const wanted = new Set(
-    text.split(",").map((part) => {
-      const [, exchange, symbol = "", timeframe = ""] =
-        /^(?:([^:]+):)?([^:]+):([^:]+)$/.exec(part) ?? [];
-      if (!isTimeframe(timeframe)) {
-        throw new HttpProblem(
-          "E_HTTP_REQUEST",
-          `wrong query: series: ${JSON.stringify(part.slice(0, 60))} is not SYMBOL:TIMEFRAME`,
-          { remedy: "Write it like series=BTCUSDT:1m,ETHUSDT:1h." },
-        );
-      }
-      return exchange === undefined
-        ? `${symbol.toUpperCase()}:${timeframe}`
-        : seriesKey({ exchange, symbol: symbol.toUpperCase(), timeframe });
-    }),
-  );
-  return (series) =>
-    wanted.has(`${series.symbol}:${series.timeframe}`) || wanted.has(seriesKey(series));
 }
 
 /** @throws {HttpProblem} 400 */

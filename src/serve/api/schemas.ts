@@ -2,7 +2,7 @@ import { z } from "zod";
 import { isCalendarDay } from "../../core/calendar.ts";
 import { AUTHORITY, type Source } from "../../core/finality.ts";
 import type { Series } from "../../core/series.ts";
-import { TIMEFRAMES } from "../../core/timeframe.ts";
+import { isTimeframe, TIMEFRAMES } from "../../core/timeframe.ts";
 
 /** Largest time that is taken, year 9999. */
 const MAX_TIME = 253_402_300_799_999;
@@ -70,6 +70,36 @@ const listParam = z
   .max(20_000)
   .transform((text) => text.split(",").filter((part) => part !== ""));
 
+/** Series by name, as {@link isOneOf} takes them. */
+export interface SeriesPair {
+  readonly exchange: string | undefined;
+  readonly symbol: string;
+  readonly timeframe: Series["timeframe"];
+}
+
+/** Series one by one; nothing given = `undefined`. */
+export const pairsParam = z
+  .string()
+  .max(20_000)
+  .transform((text, context): readonly SeriesPair[] | undefined => {
+    const parts = text.split(",").filter((part) => part !== "");
+    const pairs = parts.map((part) => {
+      const [, exchange, symbol = "", timeframe = ""] =
+        /^(?:([^:]+):)?([^:]+):([^:]+)$/.exec(part) ?? [];
+      if (isTimeframe(timeframe)) return { exchange, symbol: symbol.toUpperCase(), timeframe };
+      context.addIssue({
+        code: "custom",
+        message: `${JSON.stringify(part.slice(0, 60))} is not SYMBOL:TIMEFRAME; write BTCUSDT:1m,ETHUSDT:1h`,
+      });
+      return z.NEVER;
+    });
+    return pairs.length === 0 ? undefined : pairs;
+  })
+  .meta({
+    description: "`BTCUSDT:1m,ETHUSDT:1h`; every series when not given.",
+    examples: ["BTCUSDT:1m,ETHUSDT:1h"],
+  });
+
 /** Parameters that name one series. */
 export const seriesParams = {
   symbol: symbolParam,
@@ -79,6 +109,7 @@ export const seriesParams = {
 
 /** Parameters that choose among the series. */
 export const choiceParams = {
+  series: pairsParam.optional(),
   symbols: listParam.optional().meta(SEVERAL),
   timeframes: listParam.pipe(z.array(timeframeParam)).optional().meta(SEVERAL),
   exchange: exchangeParam,

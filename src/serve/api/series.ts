@@ -1,12 +1,15 @@
 import { z } from "zod";
 import { ERRORS, type ErrorCode } from "../../core/errors.ts";
 import { seriesKey } from "../../core/series.ts";
-import type { StatusWord } from "../../core/status.ts";
+import { mostUrgentFirst, type StatusWord } from "../../core/status.ts";
 import { HttpProblem, statusOf } from "../problem.ts";
+import { onceOf } from "../shared-answer.ts";
 import type { SeriesView, StatusView } from "../status-reader.ts";
 import { type ApiRoute, route } from "./route.ts";
-import { countSchema, seriesDocument, seriesSchema, timeSchema } from "./schemas.ts";
+import { countParam, countSchema, seriesDocument, seriesSchema, timeSchema } from "./schemas.ts";
 
+/** More than the exchange has. */
+const MAX_SERIES = 100_000;
 const WORDS = [
   "starting",
   "backfilling",
@@ -116,21 +119,60 @@ export const statusRoute: ApiRoute = route({
   path: "/api/v1/status",
   id: "getStatus",
   summary: "State of every configured series, with its reason",
+  query: z.object({
+    find: z
+      .string()
+      .max(200)
+      .default("")
+      .meta({
+        description:
+          "Words, each of which is to be in the name, the state or the road (WebSocket, REST) of a series.",
+        examples: ["btc 1h", "stale"],
+      }),
+    order: z.enum(["name", "urgency"]).default("name").meta({
+      description: "`urgency` = those that need a look come first.",
+    }),
+    limit: countParam(MAX_SERIES, MAX_SERIES),
+  }),
   answers: {
     200: {
       description: "By the same function as the command, /readyz and the metrics.",
       schema: z.object({
         now: timeSchema.meta({ description: "Exchange time." }),
         run: runSchema.nullable(),
+        foundCount: countSchema.meta({
+          description: "How many were found; `series` has at most `limit` of them.",
+        }),
         series: z.array(seriesStatusSchema),
       }),
     },
   },
-  handle: async ({ parts }) => {
+  handle: async ({ query: { find, order, limit }, parts }) => {
     const { run, series } = await knownView(parts.readStatus());
-    return { now: parts.now(), run: run ?? null, series: series.map(statusDocument) };
+    const found = findSeries(order === "urgency" ? urgentFirst(series) : series, find);
+    return {
+      now: parts.now(),
+      run: run ?? null,
+      foundCount: found.length,
+      series: found.slice(0, limit).map(statusDocument),
+    };
   },
 });
+
+const urgentFirst = onceOf((all: readonly SeriesView[]) => mostUrgentFirst(all));
+
+function findSeries(all: readonly SeriesView[], text: string): readonly SeriesView[] {
+  const words = text
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((part) => part !== "");
+  if (words.length === 0) return all;
+  return all.filter(({ series: { symbol, timeframe }, facts, status }) => {
+    const road = facts.isStreamed ? "websocket" : "rest";
+    const said = `${symbol} ${timeframe} ${status.word} ${road}`.toLowerCase();
+    return words.every((part) => said.includes(part));
+  });
+}
 
 export const summaryRoute: ApiRoute = route({
   method: "GET",
@@ -156,24 +198,32 @@ export const summaryRoute: ApiRoute = route({
   },
   handle: async ({ parts }) => {
     const { series } = await knownView(parts.readStatus());
-    const counts: Partial<Record<StatusWord, number>> = {};
-    for (const { status } of series) counts[status.word] = (counts[status.word] ?? 0) + 1;
-    const lags = series.flatMap(({ status }) => status.lagMs ?? []);
-    const newest = series.flatMap(({ facts }) => facts.newestOpenTime ?? []);
-    return {
-      now: parts.now(),
-      isIngesting: parts.isIngesting,
-      seriesCount: series.length,
-      counts,
-      openGapCount: series.reduce((sum, { facts }) => sum + facts.openGapCount, 0),
-      ...(newest.length === 0 ? {} : { newestOpenTime: Math.max(...newest) }),
-      ...(lags.length === 0 ? {} : { maxLagMs: Math.max(...lags) }),
-      notActive: series
-        .filter(({ status }) => status.word !== "active")
-        .slice(0, 20)
-        .map(statusDocument),
-    };
+    return { now: parts.now(), isIngesting: parts.isIngesting, ...summaryOf(series) };
   },
+});
+
+const summaryOf = onceOf((series: readonly SeriesView[]): object => {
+  const counts: Partial<Record<StatusWord, number>> = {};
+  let openGapCount = 0;
+  let newestOpenTime = Number.NEGATIVE_INFINITY;
+  let maxLagMs = Number.NEGATIVE_INFINITY;
+  for (const { status, facts } of series) {
+    counts[status.word] = (counts[status.word] ?? 0) + 1;
+    openGapCount += facts.openGapCount;
+    newestOpenTime = Math.max(newestOpenTime, facts.newestOpenTime ?? newestOpenTime);
+    maxLagMs = Math.max(maxLagMs, status.lagMs ?? maxLagMs);
+  }
+  return {
+    seriesCount: series.length,
+    counts,
+    openGapCount,
+    ...(newestOpenTime === Number.NEGATIVE_INFINITY ? {} : { newestOpenTime }),
+    ...(maxLagMs === Number.NEGATIVE_INFINITY ? {} : { maxLagMs }),
+    notActive: series
+      .filter(({ status }) => status.word !== "active")
+      .slice(0, 20)
+      .map(statusDocument),
+  };
 });
 
 export const errorsRoute: ApiRoute = route({

@@ -21,6 +21,9 @@ export type EventKind = (typeof EVENT_KINDS)[number];
 
 /** Characters that may wait for a client before events are dropped: about 6,000 closed candles. */
 const MAX_WAITING = 2 * 2 ** 20;
+/** Characters of forming candles, and states, that are told at once: with tens of thousands of series the others come next time. */
+const MAX_NEWEST = 2 ** 18;
+const MAX_STATES = 1_000;
 /** A client that takes nothing for so long is left. */
 const STUCK_MS = 30_000;
 /** Forming candles and states are told no more often than this. */
@@ -122,13 +125,20 @@ export class Watcher {
   /** Hands over the newest forming candles and states, when there is room. */
   flushNewest(): void {
     if (this.#response.writableNeedDrain) return;
-    for (const forming of this.#forming.values()) this.#push(formingText(forming));
-    this.#forming.clear();
+    for (const [key, forming] of this.#forming) {
+      if (this.#pendingLength > MAX_NEWEST) break;
+      this.#push(formingText(forming));
+      this.#forming.delete(key);
+    }
     if (this.#statuses.size > 0 || this.#statusProblem !== undefined) {
-      const series = [...this.#statuses.values()].map(statusDocument);
+      const series: object[] = [];
+      for (const [key, view] of this.#statuses) {
+        if (series.length >= MAX_STATES) break;
+        series.push(statusDocument(view));
+        this.#statuses.delete(key);
+      }
       const problem = this.#statusProblem ? { problem: this.#statusProblem } : {};
       this.#push(eventText("status", { series, ...problem }));
-      this.#statuses.clear();
       this.#statusProblem = undefined;
     }
     this.#flush();

@@ -3,12 +3,10 @@ import type { Timeframe } from "../../core/timeframe.ts";
 import { ApiError } from "../../wire/api-error.ts";
 import type { KlineSeries } from "../../wire/kline-text.ts";
 import type { ServeParts } from "../parts.ts";
+import { onceOf } from "../shared-answer.ts";
 
 /** The exchange whose symbols are served: its wire knows no other. */
 export const EXCHANGE = "binance";
-
-/** How long an answer about what is collected is believed. */
-const BELIEVED_MS = 5_000;
 
 /** The series that are collected, as requests and streams name them. */
 export class Collected {
@@ -91,29 +89,18 @@ function sharesGrid(interval: Timeframe, offsetMs: number): boolean {
   return stepMs !== undefined && offsetMs % stepMs === 0;
 }
 
-/** Reads what is collected, once for all who ask within a few seconds. */
+/** Reads what is collected. */
 export class CollectedReader {
   readonly #parts: () => ServeParts;
-  #readAt = Number.NEGATIVE_INFINITY;
-  #reading: Promise<Collected> | undefined;
 
   constructor(parts: () => ServeParts) {
     this.#parts = parts;
   }
 
   /** @throws {BlackTradeError} when the database does not answer; the next call asks again */
-  read(): Promise<Collected> {
-    const now = performance.now();
-    if (this.#reading === undefined || now - this.#readAt > BELIEVED_MS) {
-      this.#readAt = now;
-      const reading = this.#parts()
-        .queries.series()
-        .then((series) => new Collected(series));
-      this.#reading = reading;
-      reading.catch(() => {
-        if (this.#reading === reading) this.#reading = undefined;
-      });
-    }
-    return this.#reading;
+  async read(): Promise<Collected> {
+    return collectedOf(await this.#parts().queries.series());
   }
 }
+
+const collectedOf = onceOf((all: readonly Series[]) => new Collected(all));

@@ -92,7 +92,7 @@ export class StreamHub {
     const key = seriesKey(source.series);
     const group = this.#bySeries.get(key) ?? new Set();
     this.#bySeries.set(key, group.add(stream));
-    this.#leave ??= this.#options.feed.subscribe((event) => this.#take(event));
+    this.#leave ??= this.#options.feed.subscribe((event) => this.#take(event), false);
   }
 
   leave(name: string, taker: FrameTaker): void {

@@ -164,6 +164,15 @@ export class CandleChart {
     else this.#showRange(range);
   }
 
+  /** Reads what was stored since, where the picture ends at the present. */
+  async catchUp() {
+    const series = this.#series;
+    if (series === undefined || !this.#isAtEnd) return;
+    const { newest } = this.#store;
+    if (newest === undefined) await this.open(series);
+    else await this.#newer(newest);
+  }
+
   /** Looks again for what is missing. */
   async refreshGaps() {
     const series = this.#series;

@@ -20,6 +20,8 @@ export class Connection {
   /** @type {string | undefined} */
   #lastId;
   #retry = new AbortController();
+  #path = "";
+  #turned = new AbortController();
 
   /** True after a token that cannot be sent; the program is not asked to judge it. */
   #isTokenUnfit = false;
@@ -43,7 +45,7 @@ export class Connection {
     return response.json();
   }
 
-  /** @param {string} path @returns {Promise<string>} */
+  /** @param {string} path with its query @returns {Promise<string>} */
   async text(path) {
     return (await this.#fetch(path, {}, {})).text();
   }
@@ -53,14 +55,16 @@ export class Connection {
    * @param {string} path @param {(event: ServerEvent) => void} onEvent
    */
   async follow(path, onEvent) {
+    this.#path = path;
     for (let failures = 0; ; failures += 1) {
       try {
-        await this.#read(path, (event) => {
+        await this.#read(this.#path, (event) => {
           failures = 0;
           onEvent(event);
         });
         this.#lost("the program ended the connection");
       } catch (error) {
+        if (this.#turned.signal.aborted) continue;
         if (this.#state.kind !== "locked") this.#lost(reasonOf(error));
       }
       this.#retry = new AbortController();
@@ -68,18 +72,29 @@ export class Connection {
     }
   }
 
+  /** Follows another stream from now on, of which `ready` comes first. @param {string} path */
+  turnTo(path) {
+    if (path === this.#path) return;
+    this.#path = path;
+    this.#lastId = undefined;
+    this.#turned.abort();
+    this.#retry.abort();
+  }
+
   /** @param {string} path @param {(event: ServerEvent) => void} onEvent */
   async #read(path, onEvent) {
+    this.#turned = new AbortController();
     const watchdog = new AbortController();
+    const ended = AbortSignal.any([watchdog.signal, this.#turned.signal]);
     let timer = setTimeout(() => watchdog.abort(), SILENCE_MS);
     try {
       const headers = {
         accept: "text/event-stream",
         ...(this.#lastId === undefined ? {} : { "last-event-id": this.#lastId }),
       };
-      const response = await this.#fetch(path, {}, headers, watchdog.signal);
+      const response = await this.#fetch(path, {}, headers, ended);
       if (response.body === null) throw new Error("the answer is empty");
-      this.#become({ kind: "live" });
+      if (this.#state.kind !== "live") this.#become({ kind: "live" });
       const parser = new EventParser((event) => {
         if (event.id !== "") this.#lastId = event.id;
         onEvent(event);

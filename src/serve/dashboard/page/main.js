@@ -5,7 +5,7 @@ import { EventList } from "./event-list.js";
 import { count, utc } from "./format.js";
 import { HeatMap } from "./heat-map.js";
 import { SeriesTable } from "./series-table.js";
-import { Tiles } from "./tiles.js";
+import { TILE_METRICS, Tiles } from "./tiles.js";
 
 /**
  * @typedef {import("./candle-store.js").Candle} Candle
@@ -15,6 +15,9 @@ import { Tiles } from "./tiles.js";
  */
 
 const DAY_MS = 86_400_000;
+/** Series in the table, and in the map of coverage; the program picks those that need a look. */
+const MAX_ROWS = 100;
+const STATUS_MS = 2_000;
 const METRICS_MS = 5_000;
 const LOG_MS = 2_000;
 const COVERAGE_MS = 60_000;
@@ -48,8 +51,12 @@ const chart = new CandleChart(byId("chart", HTMLElement), {
     ).revisions.map((/** @type {{ replaced: Candle }} */ { replaced }) => replaced.openTime),
 });
 
-/** @type {readonly SeriesState[]} */
+/** @type {readonly Series[]} every configured series, by name */
 let known = [];
+/** @type {readonly SeriesState[]} */
+let rows = [];
+/** What is looked for among the series. */
+let wanted = "";
 /** Shows what went wrong in its place, or takes it away. @param {string} id @param {Promise<unknown>} work */
 async function told(id, work) {
   const place = byId(id, HTMLElement);
@@ -106,11 +113,18 @@ async function refresh() {
 }
 
 async function loadStatus() {
+  const find = wanted;
   try {
-    showStatus(await connection.get("/api/v1/status"));
+    const [summary, status] = await Promise.all([
+      connection.get("/api/v1/status/summary"),
+      connection.get("/api/v1/status", { find, order: "urgency", limit: MAX_ROWS }),
+    ]);
+    if (summary.seriesCount !== known.length) await loadNames();
+    // Something else is looked for meanwhile, and asked for.
+    if (find === wanted) showStatus(summary, status);
   } catch (error) {
     // What was true before is not known to be true now.
-    table.show(known.map(({ symbol, timeframe }) => unknownState(symbol, timeframe)));
+    table.show(rows.map(({ symbol, timeframe }) => unknownState(symbol, timeframe)));
     for (const name of ["Active series", "Open gaps"]) tiles.set(name, "unknown");
     throw error;
   }
@@ -121,29 +135,48 @@ function unknownState(symbol, timeframe) {
   return { symbol, timeframe, status: "unknown", reason: "", openGapCount: 0 };
 }
 
+async function loadNames() {
+  const { series } = await connection.get("/api/v1/series");
+  known = series.filter(
+    (/** @type {{ exchange: string, isConfigured: boolean }} */ one) =>
+      one.isConfigured && isShown(one),
+  );
+  fillSelects();
+  if (chart.series === undefined && known.length > 0) openFromAddress();
+}
+
+/** What the map of coverage was made of. */
+let counted = "";
+
 /**
+ * @param {{ seriesCount: number, counts: Record<string, number>, openGapCount: number }} summary
  * @param {{
- *   run: { host: string, pid: number, mode: string, startedTime: number } | null,
+ *   run: { host: string, pid: number, mode: string, startedTime: number } | null, foundCount: number,
  *   series: (Omit<SeriesState, "symbol" | "timeframe"> & { series: Series })[],
  * }} status
  */
-function showStatus({ run, series }) {
-  known = series.map(({ series: { symbol, timeframe }, ...state }) => ({
+function showStatus({ seriesCount, counts, openGapCount }, { run, foundCount, series }) {
+  rows = series.map(({ series: { symbol, timeframe }, ...state }) => ({
     ...state,
     symbol,
     timeframe,
   }));
-  table.show(known);
-  fillSelects();
-  const active = known.filter(({ status }) => status === "active" || status === "halted").length;
-  tiles.set("Active series", `${active} of ${known.length}`);
-  tiles.set("Open gaps", count(known.reduce((sum, { openGapCount }) => sum + openGapCount, 0)));
+  table.show(rows);
+  const more = byId("series-more", HTMLElement);
+  more.hidden = rows.length === foundCount;
+  more.textContent = `${count(rows.length)} of ${count(foundCount)} series; those that need a look come first. Find shows others.`;
+  const active = (counts.active ?? 0) + (counts.halted ?? 0);
+  tiles.set("Active series", `${count(active)} of ${count(seriesCount)}`);
+  tiles.set("Open gaps", count(openGapCount));
   byId("run", HTMLElement).textContent =
     run === null
       ? "no ingester has run yet"
       : `${run.mode}, pid ${run.pid} on ${run.host}, since ${utc(run.startedTime)} UTC`;
+  const isNew = counted !== "" && counted !== JSON.stringify([counts, openGapCount]);
+  counted = JSON.stringify([counts, openGapCount]);
+  if (!isNew) return;
+  loadCoverageSoon();
   void chart.refreshGaps().catch(() => undefined);
-  if (chart.series === undefined && known.length > 0) openFromAddress();
 }
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -167,7 +200,12 @@ async function loadCoverage() {
   const days = Number(byId("days", HTMLSelectElement).value);
   const to = Math.floor(Date.now() / DAY_MS) * DAY_MS + DAY_MS;
   const from = to - days * DAY_MS;
-  const { series } = await connection.get("/api/v1/coverage", { from, to: to - 1 });
+  // Of all where they have room; else of those in the table.
+  const ours = rows.map(({ symbol, timeframe }) => `${exchange}:${symbol}:${timeframe}`);
+  const { series } = await connection.get("/api/v1/coverage", {
+    ...{ from, to: to - 1 },
+    series: known.length > MAX_ROWS && ours.length > 0 ? ours.join(",") : undefined,
+  });
   heatMap.show(
     series
       .filter((/** @type {{ series: { exchange: string } }} */ row) => isShown(row.series))
@@ -203,16 +241,21 @@ function showRole(is) {
   else tiles.forgetMetrics();
 }
 
+const METRICS_PATH = `/metrics?${new URLSearchParams(TILE_METRICS.map((name) => ["name[]", name]))}`;
+
 async function loadMetrics() {
   if (!isIngesting) return;
   try {
-    tiles.addMetrics(await connection.text("/metrics"), performance.now());
+    tiles.addMetrics(await connection.text(METRICS_PATH), performance.now());
   } catch {
     tiles.forgetMetrics();
   }
 }
 
 // --- what one chooses ---
+
+/** @type {Promise<void>} */
+let opening = Promise.resolve();
 
 /** @param {Series} series @param {{ from: number, to: number }} [range] */
 function open(series, range) {
@@ -223,8 +266,11 @@ function open(series, range) {
   fillSelects();
   byId("symbol", HTMLSelectElement).value = symbol;
   byId("timeframe", HTMLSelectElement).value = timeframe;
-  void told("chart-problem", chart.open({ symbol, timeframe }, range));
+  opening = told("chart-problem", chart.open({ symbol, timeframe }, range));
   fillSelects();
+  connection.turnTo(
+    `/api/v1/events?${new URLSearchParams({ series: `${exchange}:${symbol}:${timeframe}`, kinds: "closed,forming" })}`,
+  );
 }
 
 function openFromAddress() {
@@ -281,7 +327,8 @@ byId("newest", HTMLButtonElement).addEventListener("click", () => {
   if (chart.series !== undefined) open(chart.series);
 });
 byId("find", HTMLInputElement).addEventListener("input", (event) => {
-  table.find(/** @type {HTMLInputElement} */ (event.target).value);
+  wanted = /** @type {HTMLInputElement} */ (event.target).value.trim();
+  void told("series-problem", loadStatus());
 });
 byId("days", HTMLSelectElement).addEventListener("change", () => {
   void told("coverage-problem", loadCoverage());
@@ -344,9 +391,11 @@ function drawRows() {
 
 /** @param {import("./connection.js").ServerEvent} event */
 function onEvent({ event, data }) {
-  if (event === "ready") showRole(data.isIngesting);
-  else if (data.series?.exchange !== undefined && !isShown(data.series)) return;
-  else if (event === "closed") {
+  if (event === "ready") {
+    showRole(data.isIngesting);
+    // What was stored after the picture was read and before this stream began.
+    void opening.then(() => told("chart-problem", chart.catchUp()));
+  } else if (event === "closed") {
     chart.stored(data.series, data.candle, data.outcome === "revised");
     if (data.outcome === "revised") {
       const { symbol, timeframe } = data.series;
@@ -359,18 +408,17 @@ function onEvent({ event, data }) {
     loadCoverageSoon();
     void told("chart-problem", chart.stretch(data.series, data.range));
   } else if (event === "forming") chart.forming(data.series, data.candle);
-  else if (event === "status") {
-    void told("series-problem", loadStatus());
-    loadCoverageSoon();
-  } else if (event === "dropped") {
+  else if (event === "dropped") {
     events.add(Date.now(), "This page was too slow and missed candles; they are read again.");
     void refresh();
   }
 }
 
 applyTheme();
-void connection.follow("/api/v1/events", onEvent);
-setInterval(() => void told("series-problem", loadStatus()), METRICS_MS);
+// Nothing but that it lives, until a series is shown.
+void connection.follow("/api/v1/events?kinds=status&series=none:1m", onEvent);
+setInterval(() => void told("series-problem", loadStatus()), STATUS_MS);
 setInterval(() => void loadMetrics(), METRICS_MS);
+setInterval(() => void chart.refreshGaps().catch(() => undefined), METRICS_MS);
 setInterval(() => void loadLog().catch(() => undefined), LOG_MS);
 setInterval(() => void told("coverage-problem", loadCoverage()), COVERAGE_MS);

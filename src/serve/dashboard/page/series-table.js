@@ -14,14 +14,11 @@ const TONES = {
   ...{ halted: "dim", paused: "dim", stale: "bad", banned: "bad", error: "bad", unknown: "bad" },
 };
 
-/** Every series with what is to be said about it; the ones that need a look come first. */
+/** Series with what is to be said about them, in the order in which they are given. */
 export class SeriesTable {
   /** @type {(series: { symbol: string, timeframe: string }) => void} */
   onOpen = () => {};
   #place;
-  /** @type {readonly SeriesState[]} */
-  #series = [];
-  #wanted = "";
 
   /** @param {HTMLElement} place a table body */
   constructor(place) {
@@ -30,25 +27,8 @@ export class SeriesTable {
 
   /** @param {readonly SeriesState[]} series */
   show(series) {
-    this.#series = [...series].sort((a, b) => rank(a) - rank(b));
-    this.#draw();
-  }
-
-  /** @param {string} wanted words of which each must be in the row */
-  find(wanted) {
-    this.#wanted = wanted.trim().toLowerCase();
-    this.#draw();
-  }
-
-  #draw() {
     const focused = document.activeElement?.getAttribute("data-series");
-    const words = this.#wanted.split(/\s+/);
-    const shown = this.#series.filter((series) => {
-      const text =
-        `${series.symbol} ${series.timeframe} ${series.status} ${sourceOf(series)}`.toLowerCase();
-      return words.every((word) => text.includes(word));
-    });
-    this.#place.replaceChildren(...shown.flatMap((series) => this.#rows(series)));
+    this.#place.replaceChildren(...series.flatMap((one) => this.#rows(one)));
     if (focused === null || focused === undefined) return;
     for (const button of this.#place.querySelectorAll("button")) {
       if (button.getAttribute("data-series") === focused) button.focus();
@@ -88,9 +68,4 @@ export class SeriesTable {
 function sourceOf(series) {
   if (series.isStreamed === undefined) return "–";
   return series.isStreamed ? "WebSocket" : "REST";
-}
-
-/** @param {SeriesState} series */
-function rank({ status }) {
-  return ["bad", "busy", "dim", "good"].indexOf(TONES[status] ?? "bad");
 }

@@ -16,6 +16,12 @@ const [STORED, LATENCY, WEIGHT, WAITING] = /** @type {const} */ ([
   "Request weight",
   "Waiting for the database",
 ]);
+const OUTCOMES_METRIC = "ingestion_candle_outcomes_total";
+const LATENCY_METRIC = "ingestion_close_to_stored_seconds";
+const WEIGHT_METRIC = "exchange_request_weight_used";
+const QUEUE_METRIC = "ingestion_queue_size";
+/** What the tiles are made of: none of them has a sample for each series. */
+export const TILE_METRICS = [OUTCOMES_METRIC, LATENCY_METRIC, WEIGHT_METRIC, QUEUE_METRIC];
 const METRIC_TILES = [STORED, LATENCY, WEIGHT, WAITING];
 /** Rates and percentiles are those of so long, ms. */
 const WINDOW_MS = 60_000;
@@ -58,18 +64,27 @@ export class Tiles {
     }
     const first = this.#readings[0];
     if (first === undefined || first.at === at) return;
-    const stored = total(samples, "ingestion_candles_processed_total");
+    const stored = storedCount(samples);
     if (stored === undefined) return;
-    const before = total(first.samples, "ingestion_candles_processed_total") ?? 0;
+    const before = storedCount(first.samples) ?? 0;
     const perSecond = Math.max(0, stored - before) / ((at - first.at) / 1_000);
     this.set(STORED, `${count(perSecond)} candles/s`);
     const [p50, p99] = [0.5, 0.99].map((q) => {
-      const seconds = quantile(first.samples, samples, "ingestion_latency_seconds", q);
+      const seconds = quantile(first.samples, samples, LATENCY_METRIC, q);
       return seconds === undefined ? "–" : duration(seconds * 1_000);
     });
     this.set(LATENCY, `${p50} / ${p99}`);
-    const weight = total(samples, "exchange_request_weight_used") ?? 0;
+    const weight = total(samples, WEIGHT_METRIC) ?? 0;
     this.set(WEIGHT, `${count(weight)} of ${count(WEIGHT_LIMIT)} a minute`);
-    this.set(WAITING, count(total(samples, "ingestion_queue_size") ?? 0));
+    this.set(WAITING, count(total(samples, QUEUE_METRIC) ?? 0));
   }
+}
+
+/** @param {Samples} samples @returns {number | undefined} closed candles that became a new row or replaced one */
+function storedCount(samples) {
+  const outcomes = samples.get(OUTCOMES_METRIC);
+  const ours = outcomes?.filter(({ labels }) =>
+    ["stored", "revised"].includes(labels.outcome ?? ""),
+  );
+  return ours?.reduce((sum, { value }) => sum + value, 0);
 }
