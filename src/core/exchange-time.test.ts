@@ -239,6 +239,27 @@ test("asking before the exchange has said anything is an error, not a guess", ()
   assert.throws(() => new ExchangeTime().now(1), RangeError);
 });
 
+test("after a sleep of this machine, or a jump of its clock, time is asked for before anything else", () => {
+  const time = measured();
+  time.compareClocks(5_000_000, 300);
+  time.compareClocks(5_001_900, 2_200);
+  time.compareClocks(5_004_100, 2_400);
+  assert.equal(
+    time.hasSlept,
+    false,
+    "a clock that is slewed, or read a little later, has not jumped",
+  );
+  time.compareClocks(8_604_200, 2_500);
+  assert.deepEqual([time.hasSlept, time.isDoubtful, time.isUnfit], [true, true, true]);
+  time.compareClocks(8_604_300, 2_600);
+  time.observeStamp(4_600_000, 2_700);
+  assert.equal(time.hasSlept, true, "no measurement yet");
+  time.observeRoundTrip(2_800, 2_800, 4_600_100);
+  assert.deepEqual([time.hasSlept, time.isDoubtful, time.isUnfit], [false, false, false]);
+  time.compareClocks(8_600_000, 2_900);
+  assert.equal(time.isUnfit, true, "set back");
+});
+
 test("the stamp of an answer that forbids questions speaks against an estimate from before a sleep", () => {
   const asleep = measured();
   asleep.observeStamp(1_600_000, 300);
@@ -249,13 +270,13 @@ test("the stamp of an answer that forbids questions speaks against an estimate f
   assert.equal(asleep.now(400), 1_600_400);
   asleep.observeEvent(1_900_000, 500);
   assert.equal(asleep.now(500), 1_600_500, "a false stamp is not believed because of it");
-  assert.equal(asleep.isBorrowed, true, "events do not prove it");
+  assert.equal(asleep.isUnfit, true, "events do not prove it");
   asleep.observeRoundTrip(600, 600, 1_600_600);
-  assert.equal(asleep.isBorrowed, false);
+  assert.equal(asleep.isUnfit, false);
   const awake = measured();
   awake.observeStamp(1_000_000, 300);
   assert.equal(awake.now(300), 1_000_300, "stamps are cut to seconds, and may be old");
-  assert.equal(awake.isBorrowed, false);
+  assert.equal(awake.isUnfit, false);
   const unknown = new ExchangeTime();
   unknown.observeStamp(1_000_000, 300);
   assert.equal(unknown.now(400), 1_000_100);

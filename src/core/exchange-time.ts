@@ -12,9 +12,13 @@ const MAX_ERROR_MS = 1_000;
 /** After a sleep all events are far ahead: so long without one that is not, and they are believed. */
 const DOUBT_MS = 3_000;
 
+/** The two clocks of this machine part by more when it slept, or when its wall clock was set. */
+const CLOCK_JUMP_MS = 2_000;
+
 /**
  * The exchange's time, estimated from its answers and kept going by a clock that never jumps.
- * The wall clock of this machine plays no part, so neither its error nor its jumps reach a decision.
+ * The wall clock of this machine plays no part in it, so neither its error nor its jumps reach a decision; that it parts
+ * from the other clock only makes the estimate doubtful.
  * All `monotonicMs` arguments come from the same monotonic clock.
  */
 export class ExchangeTime {
@@ -24,23 +28,47 @@ export class ExchangeTime {
   #claim: Claim | undefined;
   #isDoubtful = false;
   #isBorrowed = false;
+  /** Wall clock minus monotonic clock, at the last look. */
+  #clockGap: number | undefined;
+  #hasSlept = false;
 
   /** True once there is an estimate, be it a seeded one. */
   get isKnown(): boolean {
     return this.#offsetMs !== undefined;
   }
 
-  /** True from an event far ahead of the estimate until the next time answer, which should be asked for at once. */
+  /**
+   * True from an event far ahead of the estimate, or a sleep of this machine, until the next time answer, which should be
+   * asked for at once.
+   */
   get isDoubtful(): boolean {
-    return this.#isDoubtful;
+    return this.#isDoubtful || this.#hasSlept;
+  }
+
+  /** True from a sleep of this machine until the next time answer: the estimate is behind by nobody knows how much. */
+  get hasSlept(): boolean {
+    return this.#hasSlept;
   }
 
   /**
-   * True while the estimate is the stamp of whoever forbade questions: good enough for how long one may not ask, and not
-   * for what is closed. A time answer has to come first.
+   * True when a time answer has to come before candles are asked for: the estimate is the stamp of whoever forbade
+   * questions, which may be too high to say what is closed, or the machine slept, and two answers seem further apart than
+   * they are.
    */
-  get isBorrowed(): boolean {
-    return this.#isBorrowed;
+  get isUnfit(): boolean {
+    return this.#isBorrowed || this.#hasSlept;
+  }
+
+  /**
+   * Looks whether this machine slept, or its wall clock was set, since the last look.
+   * @param wallMs epoch ms by this machine's clock
+   */
+  compareClocks(wallMs: number, monotonicMs: number): void {
+    const gap = wallMs - monotonicMs;
+    const hasJumped =
+      this.#clockGap !== undefined && Math.abs(gap - this.#clockGap) > CLOCK_JUMP_MS;
+    this.#clockGap = gap;
+    if (hasJumped) this.#hasSlept = true;
   }
 
   /** The estimate is off by no more, unless the clock has drifted since: half the round trip of a measurement, as a rule. */
@@ -147,6 +175,7 @@ export class ExchangeTime {
     this.#claim = undefined;
     this.#isDoubtful = false;
     this.#isBorrowed = false;
+    this.#hasSlept = false;
   }
 
   #doubt(offsetMs: number, monotonicMs: number): void {

@@ -82,8 +82,6 @@ const MARKETS_REFRESH_MS = 10 * 60_000;
 const DRAIN_MS = 10_000;
 /** A hold may become shorter in the eyes of a better clock: it is looked at again. */
 const MAX_HOLD_SLEEP_MS = 60_000;
-/** The two clocks of this machine part by more when it slept, or when its wall clock was set. */
-const CLOCK_JUMP_MS = 2_000;
 const START_RETRY = { baseMs: 1_000, capMs: 30_000 };
 /** Series that are looked at before candles get their turn. */
 const TURN_SERIES = 1_000;
@@ -137,10 +135,6 @@ class Run {
   #halted = new Map<string, string>();
   readonly #reported = new Map<string, SeriesReport>();
   readonly #told = new Map<string, StatusWord>();
-  /** Wall clock minus monotonic clock, at the last look. */
-  #clockGap: number | undefined;
-  /** True from a sleep of this machine until the exchange has said its time again. */
-  #isTimeDoubtful = false;
 
   constructor(options: IngestOptions) {
     this.#options = options;
@@ -267,7 +261,6 @@ class Run {
   async #syncTime(signal: AbortSignal): Promise<void> {
     const { source, exchangeTime, clock, record } = this.#options;
     await source.syncTime(signal);
-    this.#isTimeDoubtful = false;
     record({
       kind: "clockSynced",
       offsetMs: exchangeTime.now(clock.monotonic()) - clock.now(),
@@ -294,20 +287,12 @@ class Run {
 
   /** A machine that slept does not know how long: the exchange is asked, and until then its time counts as unknown. */
   async #watchClocks(signal: AbortSignal): Promise<void> {
-    const { budget } = this.#options;
-    this.#compareClocks();
+    const { budget, clock, exchangeTime } = this.#options;
+    exchangeTime.compareClocks(clock.now(), clock.monotonic());
     const now = this.#now();
-    const isDoubtful = this.#isTimeDoubtful || this.#options.exchangeTime.isDoubtful;
-    if (isDoubtful && now !== undefined && now >= budget.heldUntil) await this.#syncTime(signal);
-  }
-
-  #compareClocks(): void {
-    const { clock } = this.#options;
-    const gap = clock.now() - clock.monotonic();
-    const hasJumped =
-      this.#clockGap !== undefined && Math.abs(gap - this.#clockGap) > CLOCK_JUMP_MS;
-    this.#clockGap = gap;
-    if (hasJumped) this.#isTimeDoubtful = true;
+    if (exchangeTime.isDoubtful && now !== undefined && now >= budget.heldUntil) {
+      await this.#syncTime(signal);
+    }
   }
 
   /**
@@ -328,7 +313,7 @@ class Run {
 
   /** Writes what changed, gives a sign of life, and tells what became of the statuses. */
   async #report(): Promise<void> {
-    const { store, series } = this.#options;
+    const { store, series, clock, exchangeTime } = this.#options;
     const changed: SeriesReport[] = [];
     await this.#inTurns(series, (one) => {
       const report = this.#reportOf(one);
@@ -336,10 +321,10 @@ class Run {
       if (last === undefined || !isSameReport(last, report)) changed.push(report);
     });
     // This may be the first thing to run after a sleep.
-    this.#compareClocks();
+    exchangeTime.compareClocks(clock.now(), clock.monotonic());
     // A time that this machine slept through must not be told: readers reckon with it.
     try {
-      await store.report(changed, this.#isTimeDoubtful ? undefined : this.#now());
+      await store.report(changed, exchangeTime.hasSlept ? undefined : this.#now());
     } catch (error) {
       // It may have been committed all the same: what stands there is not known any more.
       for (const report of changed) this.#reported.delete(seriesKey(report.series));

@@ -155,7 +155,8 @@ export class Process {
         reject(signal.reason);
       };
       const plan = (): void => {
-        const leftMs = Math.max(0, dueMs - this.#machine.monotonic());
+        // Whole: a fraction that is too small to be added to an instant would be planned for the same one for ever.
+        const leftMs = Math.max(0, Math.ceil(dueMs - this.#machine.monotonic()));
         this.#machine.timeline.in(leftMs, "timer", () => {
           if (isOver || this.#isDead) return false;
           // The machine slept meanwhile, or stands still now.

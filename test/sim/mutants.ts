@@ -203,14 +203,21 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "time-told-after-sleep",
     file: "ingest/run.ts",
-    find: "this.#isTimeDoubtful ? undefined : this.#now()",
+    find: "exchangeTime.hasSlept ? undefined : this.#now()",
     replace: "this.#now()",
     kinds: ["suspend", "rest-html"],
   },
   {
+    name: "asks-by-slept-clock",
+    file: "core/exchange-time.ts",
+    find: "return this.#isBorrowed || this.#hasSlept;",
+    replace: "return this.#isBorrowed;",
+    kinds: ["suspend", "outage", "rest-hang"],
+  },
+  {
     name: "clocks-compared-late",
     file: "ingest/run.ts",
-    find: "// This may be the first thing to run after a sleep.\n    this.#compareClocks();",
+    find: "// This may be the first thing to run after a sleep.\n    exchangeTime.compareClocks(clock.now(), clock.monotonic());",
     replace: "",
     kinds: ["suspend"],
     seed: 6,

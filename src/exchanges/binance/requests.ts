@@ -41,8 +41,8 @@ export interface Reply<T> {
   /** The same instant, and that of the answer's head, on the clock's monotonic scale. */
   readonly sentMonotonicMs: number;
   readonly receivedMonotonicMs: number;
-  /** True when exchange time was borrowed from whoever forbade questions; see {@link ExchangeTime.isBorrowed}. */
-  readonly isTimeBorrowed: boolean;
+  /** True when `askedTime` is not to be built upon; see {@link ExchangeTime.isUnfit}. */
+  readonly isTimeUnfit: boolean;
   /** End of the last hold before it was sent, by the clock of then. */
   readonly heldUntil: number;
 }
@@ -82,8 +82,9 @@ export class Requests {
     const { weight, maxBodyBytes = MAX_BODY_BYTES } = question;
     await this.#leave(question, signal);
 
+    exchangeTime.compareClocks(clock.now(), clock.monotonic());
     const askedTime = this.now();
-    const isTimeBorrowed = exchangeTime.isBorrowed;
+    const isTimeUnfit = exchangeTime.isUnfit;
     const { heldUntil } = budget;
     const sentMonotonicMs = clock.monotonic();
     const url = new URL(`${baseUrl.pathname.replace(/\/+$/, "")}${question.path}`, baseUrl);
@@ -102,7 +103,7 @@ export class Requests {
         askedTime,
         sentMonotonicMs,
         receivedMonotonicMs: answer.head.receivedMonotonicMs,
-        isTimeBorrowed,
+        isTimeUnfit,
         heldUntil,
       };
     } finally {

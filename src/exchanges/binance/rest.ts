@@ -169,7 +169,7 @@ class Rest implements BinanceRest {
     signal: AbortSignal,
   ) {
     for (;;) {
-      if (this.#options.exchangeTime.isBorrowed) await this.syncTime(signal);
+      if (this.#options.exchangeTime.isUnfit) await this.syncTime(signal);
       const reply = await this.#requests.ask(
         {
           path: "/api/v3/klines",
@@ -185,8 +185,8 @@ class Rest implements BinanceRest {
         },
         signal,
       );
-      // Borrowed while it waited for leave: what it shows as closed may be forming still.
-      if (!reply.isTimeBorrowed) return reply;
+      // It became so while it waited for leave.
+      if (!reply.isTimeUnfit) return reply;
     }
   }
 }
