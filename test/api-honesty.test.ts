@@ -99,6 +99,19 @@ describe("what is not known is not shown as known", () => {
     }
   });
 
+  test("of one exchange, what another one has is not collected", async () => {
+    const there = { ...ALL[5], exchange: "kraken" } as Series;
+    await api.store.write([versionOf(there, FIRST)], []);
+    // The list of series is shared for a moment.
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    for (const query of ["symbols=S05USDT,S06USDT", "series=S05USDT:1m,S06USDT:1m"]) {
+      const unknown = await json(`/api/v1/gaps?exchange=kraken&${query}`, 404);
+      assert.match(String(unknown.detail), /"S06USDT".* is not collected/, query);
+    }
+    await json("/api/v1/gaps?exchange=kraken&symbols=S05USDT");
+    await json("/api/v1/gaps?series=,", 400);
+  });
+
   test("a part of the states says of how many it is one, what needs a look first", async () => {
     now = DUE + 30_000;
     const of = async (query: string) =>

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { createMetrics } from "../src/telemetry/metrics.ts";
 
 const load = (name: string) =>
   import(new URL(`../src/serve/dashboard/page/${name}.js`, import.meta.url).href);
 const { EventParser } = await load("event-parser");
-const { parseMetrics, quantile, total } = await load("metrics");
+const { parseMetrics, quantile, TILE_METRICS, total } = await load("metrics");
 const { duration, fractionDigits, percent } = await load("format");
 const { CandleStore, nextOpenTime } = await load("candle-store");
 
@@ -45,6 +46,23 @@ describe("what the page makes of what it is sent", () => {
     assert.equal(quantile(before, after, "h", 0.5), 0.1);
     assert.ok(Math.abs(quantile(before, after, "h", 0.75) - 0.55) < 1e-9);
     assert.equal(quantile(after, after, "h", 0.5), undefined);
+  });
+
+  test("the figures at the head are metrics that there are, without a sample for each series", async () => {
+    const series = Array.from({ length: 50 }, (_, index) => ({
+      ...{ exchange: "binance", symbol: `S${index}` },
+      timeframe: "1m" as const,
+    }));
+    const { registry } = createMetrics("1.2.3", series);
+    for (const name of TILE_METRICS) {
+      const metric = registry.getSingleMetric(name);
+      assert.ok(metric !== undefined, name);
+      assert.equal(
+        (await metric.get()).values.some(({ labels }) => "symbol" in labels),
+        false,
+        name,
+      );
+    }
   });
 
   test("a share is 100 % only when it is all of it", () => {

@@ -176,6 +176,7 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
       assert.ok(
         of("/api/v1/status").every(({ searchParams }) => searchParams.get("limit") === "100"),
       );
+      assert.ok(of("/metrics").length > 0);
       assert.ok(of("/metrics").every(({ searchParams }) => searchParams.has("name[]")));
       assert.ok(of("/api/v1/events").length >= 1);
       assert.ok(of("/api/v1/events").every(({ searchParams }) => searchParams.has("series")));
@@ -185,6 +186,7 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
 
   test("what is stored while another series is opened shows there", async () => {
     await onPage(async ({ page, api, newest }) => {
+      const ETH_NEXT = Math.floor(newest / (60 * MINUTE)) * 60 * MINUTE;
       await linkSays(page, "live");
       await candleSays(page, "C ");
       await page.getByText("Newest candles as a table").click();
@@ -197,6 +199,24 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
       await page.locator("#rows tr", { hasText: "77.125" }).waitFor(SLOW);
       await api.store.write([versionOf(BTC, newest + MINUTE, "stream", "88.125")], []);
       await page.unroute("**/api/v1/events?*");
+      // One that the stream tells says nothing of those before it.
+      const held = Promise.withResolvers<void>();
+      await page.route(/api\/v1\/candles\?.*&from=/, async (route) => {
+        await held.promise;
+        await route.continue();
+      });
+      await page.route("**/api/v1/events?*", async (route) => {
+        await api.store.write([versionOf(ETH, ETH_NEXT, "stream", "66.125")], []);
+        await route.continue();
+      });
+      await page.locator("#series button", { hasText: "ETHUSDT 1h" }).click();
+      await page.waitForTimeout(1_500);
+      await api.store.write([versionOf(ETH, ETH_NEXT + 60 * MINUTE, "stream", "67.125")], []);
+      await page.locator("#rows tr", { hasText: "67.125" }).waitFor(SLOW);
+      assert.equal(await page.locator("#rows tr", { hasText: "66.125" }).count(), 0);
+      held.resolve();
+      await page.locator("#rows tr", { hasText: "66.125" }).waitFor(SLOW);
+      await page.unrouteAll();
       await page.locator("#series button", { hasText: "BTCUSDT 1m" }).click();
       await page.locator("#rows tr", { hasText: "88.125" }).waitFor(SLOW);
       await api.store.write([versionOf(BTC, newest + 2 * MINUTE, "stream", "99.125")], []);

@@ -62,7 +62,7 @@ export class LiveFeed implements Feed {
     return () => {
       this.#watchers.delete(own);
       if (this.#watchers.size === 0) this.close();
-      else this.#followStatusIfWanted();
+      else if (this.#watching !== undefined) this.#followStatusIfWanted();
     };
   }
 

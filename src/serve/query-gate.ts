@@ -51,7 +51,7 @@ export function gated(
     latest: (series, count, before) => gate.run(() => queries.latest(series, count, before)),
     revisions: (series, range, limit) => gate.run(() => queries.revisions(series, range, limit)),
     gaps: (series) => gate.run(() => queries.gaps(series)),
-    overview: () => gate.run(() => queries.overview()),
+    overview: sharedAnswer(() => gate.run(() => queries.overview()), monotonicMs),
     coverageDays: (series, range) => gate.run(() => queries.coverageDays(series, range)),
     markets: () => gate.run(() => queries.markets()),
   };

@@ -1,12 +1,12 @@
-/** An answer of the database is shared for so long at least, and at most. */
+/** From when it was asked for, an answer of the database is shared for so long at least, and at most. */
 const MIN_SHARED_MS = 1_000;
 const MAX_SHARED_MS = 5_000;
 /** And between the two for so many times as long as it took, so that reading is a small part of the work however much is read. */
 const SHARE_OF_TIME = 10;
 
 /**
- * One answer for all who ask while it is under way and for a while afterwards. It is not kept longer: of tens of thousands
- * of series it is tens of megabytes. What failed is asked again.
+ * One answer for all who ask while it is under way and for a while afterwards; a failure, too, but for the shortest while.
+ * It is not kept longer: of tens of thousands of series it is tens of megabytes.
  */
 export function sharedAnswer<T>(
   read: () => Promise<T>,
@@ -20,18 +20,20 @@ export function sharedAnswer<T>(
     sharedUntil = Number.POSITIVE_INFINITY;
     const reading = read();
     answer = reading;
-    const forget = (): void => {
-      if (answer === reading) answer = undefined;
+    const share = (sharedMs: number): void => {
+      sharedUntil = began + sharedMs;
+      const forget = (): void => {
+        if (answer === reading) answer = undefined;
+      };
+      setTimeout(forget, Math.max(0, sharedUntil - monotonicMs())).unref();
     };
-    reading.then(() => {
-      const now = monotonicMs();
-      const sharedMs = Math.min(
-        MAX_SHARED_MS,
-        Math.max(MIN_SHARED_MS, (now - began) * SHARE_OF_TIME),
-      );
-      sharedUntil = now + sharedMs;
-      setTimeout(forget, sharedMs).unref();
-    }, forget);
+    reading.then(
+      () => {
+        const wantedMs = (monotonicMs() - began) * SHARE_OF_TIME;
+        share(Math.min(MAX_SHARED_MS, Math.max(MIN_SHARED_MS, wantedMs)));
+      },
+      () => share(MIN_SHARED_MS),
+    );
     return reading;
   };
 }

@@ -17,13 +17,13 @@ export interface SeriesView {
 }
 
 /** Status of everything, or why it is not known. */
-export type StatusView =
-  | {
-      readonly isKnown: true;
-      readonly run: RunFacts | undefined;
-      readonly series: readonly SeriesView[];
-    }
-  | { readonly isKnown: false; readonly reason: string };
+export type StatusView = KnownView | { readonly isKnown: false; readonly reason: string };
+
+interface KnownView {
+  readonly isKnown: true;
+  readonly run: RunFacts | undefined;
+  readonly series: readonly SeriesView[];
+}
 
 /**
  * How long a server waits for it: a database that hangs must not look like a dead program to who watches it. Prometheus
@@ -41,14 +41,20 @@ export function createStatusReader(
   monotonicMs: () => number,
   patienceMs?: number,
 ): () => Promise<StatusView> {
-  const facts = sharedAnswer(() => read(store), monotonicMs);
-  return patienceMs === undefined ? facts : () => inTime(facts(), patienceMs);
+  let underWay: Promise<KnownView> | undefined;
+  const answer = sharedAnswer(() => {
+    underWay ??= read(store).finally(() => {
+      underWay = undefined;
+    });
+    return patienceMs === undefined ? underWay : inTime(underWay, patienceMs);
+  }, monotonicMs);
+  return () => answer().catch((error) => ({ isKnown: false, reason: messageOf(error) }));
 }
 
-async function inTime(reading: Promise<StatusView>, patienceMs: number): Promise<StatusView> {
-  const { promise, resolve } = Promise.withResolvers<StatusView>();
+async function inTime<T>(reading: Promise<T>, patienceMs: number): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
   const reason = `the database has not answered for ${patienceMs / 1_000} s`;
-  const timer = setTimeout(resolve, patienceMs, { isKnown: false, reason });
+  const timer = setTimeout(() => reject(new Error(reason)), patienceMs);
   try {
     return await Promise.race([reading, promise]);
   } finally {
@@ -56,20 +62,16 @@ async function inTime(reading: Promise<StatusView>, patienceMs: number): Promise
   }
 }
 
-async function read(store: StatusStore): Promise<StatusView> {
-  try {
-    const { run, series } = await store.facts();
-    const configured = series.filter(({ isConfigured }) => isConfigured);
-    return {
-      isKnown: true,
-      run,
-      series: configured.map((facts) => ({
-        series: facts.series,
-        facts,
-        status: seriesStatus(facts, run),
-      })),
-    };
-  } catch (error) {
-    return { isKnown: false, reason: messageOf(error) };
-  }
+async function read(store: StatusStore): Promise<KnownView> {
+  const { run, series } = await store.facts();
+  const configured = series.filter(({ isConfigured }) => isConfigured);
+  return {
+    isKnown: true,
+    run,
+    series: configured.map((facts) => ({
+      series: facts.series,
+      facts,
+      status: seriesStatus(facts, run),
+    })),
+  };
 }

@@ -233,6 +233,7 @@ async function watchAndAsk(program: LoadedProgram, seconds: number): Promise<See
   const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN;
   const told = /\{.*\}/.exec(stdout)?.[0] ?? "";
   const line = `${times.length} requests, ${failed} failed, p99 ${p99.toFixed(0)} ms; dashboards ${told}`;
-  const isWhole = failed === 0 && told.includes('"failedCount":0,');
+  const { failedCount, closedCount } = JSON.parse(told === "" ? "{}" : told);
+  const isWhole = failed === 0 && failedCount === 0 && closedCount > 0;
   return isWhole ? { line } : { line, over: "requests failed" };
 }

@@ -66,6 +66,8 @@ async function follow(series: string): Promise<void> {
       delays.push(now - Number(closeTime) - 1);
     }
   }
+  // It has no end.
+  failed += 1;
 }
 
 const { series } = JSON.parse(await ask("/api/v1/series")) as {
@@ -73,6 +75,7 @@ const { series } = JSON.parse(await ask("/api/v1/series")) as {
 };
 const names = series.map(({ symbol, timeframe }) => `${symbol}:${timeframe}`);
 const seconds = names.filter((name) => name.endsWith(":1s"));
+if (seconds.length === 0) throw new Error("no series of seconds to follow");
 for (let index = 0; index < Number(count); index += 1) {
   const shown = seconds[index % seconds.length] ?? "";
   void follow(shown);

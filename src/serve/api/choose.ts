@@ -92,13 +92,11 @@ export async function chosenSeries(
   { series, symbols, timeframes, exchange }: SeriesChoice,
 ): Promise<readonly Series[]> {
   let left = await parts.queries.series();
-  if (series !== undefined) left = pickedSeries(left, series);
   const keep = (field: keyof Series, names: readonly string[] | undefined): void => {
     if (names === undefined || names.length === 0) return;
     const wanted = new Set<string>(names);
     const kept = left.filter((one) => wanted.has(one[field]));
-    const present = new Set<string>(kept.map((one) => one[field]));
-    const name = names.find((one) => !present.has(one));
+    const name = names.find((one) => !kept.some((other) => other[field] === one));
     if (name !== undefined) {
       const meant = nearest(name, [...new Set(left.map((one) => one[field]))]);
       const hint = meant === undefined ? "" : `Did you mean ${meant}? `;
@@ -109,12 +107,13 @@ export async function chosenSeries(
     }
     left = kept;
   };
+  keep("exchange", exchange === undefined ? undefined : [exchange]);
+  if (series !== undefined) left = pickedSeries(left, series);
   keep(
     "symbol",
     symbols?.map((symbol) => symbol.toUpperCase()),
   );
   keep("timeframe", timeframes);
-  keep("exchange", exchange === undefined ? undefined : [exchange]);
   return left;
 }
 

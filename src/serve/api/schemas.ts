@@ -93,7 +93,9 @@ export const pairsParam = z
       });
       return z.NEVER;
     });
-    return pairs.length === 0 ? undefined : pairs;
+    if (pairs.length > 0 || text === "") return text === "" ? undefined : pairs;
+    context.addIssue({ code: "custom", message: "names no series" });
+    return z.NEVER;
   })
   .meta({
     description: "`BTCUSDT:1m,ETHUSDT:1h`; every series when not given.",

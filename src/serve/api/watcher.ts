@@ -154,8 +154,11 @@ export class Watcher {
 
   #takeStatus(view: StatusView, changed: readonly SeriesView[]): void {
     if (!this.#choice.kinds.has("status")) return;
-    if (!view.isKnown) this.#statusProblem = view.reason;
-    else if (this.#statusProblem !== undefined) this.#statusProblem = "";
+    if (!view.isKnown) {
+      this.#statusProblem = view.reason;
+      // What waits was true before; all are told anew once they are known again.
+      this.#statuses.clear();
+    } else if (this.#statusProblem !== undefined) this.#statusProblem = "";
     for (const one of changed) {
       if (this.#wants("status", one.series)) this.#statuses.set(seriesKey(one.series), one);
     }

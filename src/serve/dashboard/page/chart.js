@@ -57,6 +57,8 @@ export class CandleChart {
   /** Nothing older, or nothing newer, is stored. */
   #isAtStart = false;
   #isAtEnd = true;
+  /** Open time of the newest candle that an answer gave, where the picture ends at the present. @type {number | undefined} */
+  #readTo;
 
   /** @param {HTMLElement} place @param {Source} source */
   constructor(place, source) {
@@ -141,8 +143,10 @@ export class CandleChart {
    * @param {Series} series @param {{ from: number, to: number }} [range] open times, half-open
    */
   async open(series, range) {
+    const store = new CandleStore();
     this.#series = series;
-    this.#store = new CandleStore();
+    this.#store = store;
+    this.#readTo = undefined;
     this.#gaps = [];
     this.#revised = [];
     this.#forming = undefined;
@@ -156,21 +160,31 @@ export class CandleChart {
       ),
       this.#source.gaps(series),
     ]);
-    if (this.#series !== series) return;
+    // Another one was opened meanwhile, or the same one anew.
+    if (this.#store !== store) return;
     this.#gaps = gaps;
+    if (range === undefined) this.#readTo = candles.at(-1)?.openTime;
     this.#take(candles);
     this.#chart.priceScale("right").applyOptions({ autoScale: true });
     if (range === undefined) this.#chart.timeScale().scrollToRealTime();
     else this.#showRange(range);
   }
 
-  /** Reads what was stored since, where the picture ends at the present. */
+  /**
+   * Reads what was stored between the last answer and the beginning of a stream, where the picture ends at the present.
+   * What the stream has told since says nothing of that.
+   */
   async catchUp() {
     const series = this.#series;
     if (series === undefined || !this.#isAtEnd) return;
-    const { newest } = this.#store;
-    if (newest === undefined) await this.open(series);
-    else await this.#newer(newest);
+    const from = this.#readTo;
+    if (from === undefined) return this.open(series);
+    const store = this.#store;
+    const candles = await this.#source.candles(series, { from, limit: MAX_STRETCH });
+    if (this.#store !== store) return;
+    if (candles.length === MAX_STRETCH) return this.open(series);
+    this.#readTo = candles.at(-1)?.openTime ?? from;
+    this.#add(candles);
   }
 
   /** Looks again for what is missing. */
@@ -243,14 +257,22 @@ export class CandleChart {
       to: this.#isAtEnd ? to : Math.min(to, newest + 1),
     };
     if (this.#series !== shown || wanted.from >= wanted.to) return;
+    const store = this.#store;
     const candles = await this.#source.candles(shown, { ...wanted, limit: MAX_STRETCH });
-    if (this.#series !== shown) return;
+    if (this.#store !== store) return;
+    this.#add(candles);
+    await this.refreshGaps();
+  }
+
+  /** Candles that lie in the picture, which stays where it is. @param {readonly Candle[]} candles */
+  #add(candles) {
+    if (candles.length === 0) return;
     this.#store.add(candles);
     const end = this.#store.newest;
     if (this.#forming !== undefined && end !== undefined && this.#forming.openTime <= end) {
       this.#forming = undefined;
     }
-    await this.refreshGaps();
+    this.#drawSoon();
   }
 
   /** @param {Series} series */
@@ -268,7 +290,6 @@ export class CandleChart {
     });
     this.#chart.timeScale().applyOptions({ secondsVisible: this.#series?.timeframe === "1s" });
     this.#draw();
-    this.onCandle(this.newest().at(-1), false);
     void this.#loadRevisions();
   }
 
@@ -308,17 +329,21 @@ export class CandleChart {
     const candles = await this.#fetch({ from: after + 1, limit: PAGE });
     if (candles === undefined) return;
     this.#isAtEnd = candles.length < PAGE;
+    if (this.#isAtEnd) this.#readTo = candles.at(-1)?.openTime ?? after;
     if (candles.length > 0) this.#take(candles);
+    // What the stream told while the answer was under way lay beyond the picture.
+    if (this.#isAtEnd) await this.catchUp().catch((error) => this.#failed(error));
   }
 
   /** @param {{ from?: number, to?: number, limit: number }} query @returns {Promise<Candle[] | undefined>} */
   async #fetch(query) {
     const series = this.#series;
     if (series === undefined) return undefined;
+    const store = this.#store;
     this.#isFetching = true;
     try {
       const candles = await this.#source.candles(series, query);
-      return this.#series === series ? candles : undefined;
+      return this.#store === store ? candles : undefined;
     } catch (error) {
       this.#failed(error);
       return undefined;
@@ -358,6 +383,7 @@ export class CandleChart {
     );
     this.#drawBands();
     this.#drawMarkers();
+    this.onCandle(candles.at(-1), this.#forming !== undefined && candles.at(-1) === this.#forming);
   }
 
   /** @param {Candle} candle the newest */

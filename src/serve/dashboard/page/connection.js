@@ -9,6 +9,8 @@ import { EventParser } from "./event-parser.js";
 
 const TOKEN_KEY = "black-trade token";
 const MAX_RETRY_MS = 15_000;
+/** An answer that does not come in this time is not waited for: a browser has six connections to a program. */
+const ANSWER_MS = 20_000;
 /** The program says something at least every 15 s. */
 const SILENCE_MS = 40_000;
 
@@ -41,13 +43,23 @@ export class Connection {
    * @throws {Error} in the words of the program
    */
   async get(path, query = {}) {
-    const response = await this.#fetch(path, query, { accept: "application/json" });
+    const response = await this.#ask(path, query, { accept: "application/json" });
     return response.json();
   }
 
   /** @param {string} path with its query @returns {Promise<string>} */
   async text(path) {
-    return (await this.#fetch(path, {}, {})).text();
+    return (await this.#ask(path, {}, {})).text();
+  }
+
+  /** @param {string} path @param {Record<string, string | number | undefined>} query @param {Record<string, string>} headers */
+  async #ask(path, query, headers) {
+    try {
+      return await this.#fetch(path, query, headers, AbortSignal.timeout(ANSWER_MS));
+    } catch (error) {
+      if (!(error instanceof DOMException) || error.name !== "TimeoutError") throw error;
+      throw new Error(`the program has not answered for ${ANSWER_MS / 1_000} s`);
+    }
   }
 
   /**

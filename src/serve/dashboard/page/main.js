@@ -4,8 +4,9 @@ import { byId, element, forgetColors } from "./dom.js";
 import { EventList } from "./event-list.js";
 import { count, utc } from "./format.js";
 import { HeatMap } from "./heat-map.js";
+import { TILE_METRICS } from "./metrics.js";
 import { SeriesTable } from "./series-table.js";
-import { TILE_METRICS, Tiles } from "./tiles.js";
+import { Tiles } from "./tiles.js";
 
 /**
  * @typedef {import("./candle-store.js").Candle} Candle
@@ -53,20 +54,35 @@ const chart = new CandleChart(byId("chart", HTMLElement), {
 
 /** @type {readonly Series[]} every configured series, by name */
 let known = [];
+/** How many series are configured; not known at first. @type {number | undefined} */
+let seriesCount;
 /** @type {readonly SeriesState[]} */
 let rows = [];
 /** What is looked for among the series. */
 let wanted = "";
-/** Shows what went wrong in its place, or takes it away. @param {string} id @param {Promise<unknown>} work */
+/** Shows what went wrong in its place, or takes it away. @param {string} id @param {Promise<unknown>} work @returns {Promise<boolean>} whether it went well */
 async function told(id, work) {
   const place = byId(id, HTMLElement);
   try {
     await work;
     place.hidden = true;
+    return true;
   } catch (error) {
     place.textContent = error instanceof Error ? error.message : String(error);
     place.hidden = false;
+    return false;
   }
+}
+
+/** Does something again and again, but not while the last time is not over. @param {number} ms @param {() => Promise<unknown>} work */
+function repeat(ms, work) {
+  let isBusy = false;
+  setInterval(async () => {
+    if (isBusy) return;
+    isBusy = true;
+    await work().catch(() => undefined);
+    isBusy = false;
+  }, ms);
 }
 
 // --- the connection ---
@@ -105,7 +121,10 @@ byId("lock", HTMLDialogElement).addEventListener("close", () => {
 async function refresh() {
   await told("series-problem", loadStatus());
   const series = chart.series;
-  if (series !== undefined) await told("chart-problem", chart.open(series));
+  if (series !== undefined) {
+    opening = told("chart-problem", chart.open(series));
+    await opening;
+  }
   await told("coverage-problem", loadCoverage());
   lastLine = 0;
   events.clear();
@@ -119,7 +138,8 @@ async function loadStatus() {
       connection.get("/api/v1/status/summary"),
       connection.get("/api/v1/status", { find, order: "urgency", limit: MAX_ROWS }),
     ]);
-    if (summary.seriesCount !== known.length) await loadNames();
+    seriesCount = summary.seriesCount;
+    void loadNames(`${status.run?.startedTime} ${seriesCount}`);
     // Something else is looked for meanwhile, and asked for.
     if (find === wanted) showStatus(summary, status);
   } catch (error) {
@@ -135,14 +155,28 @@ function unknownState(symbol, timeframe) {
   return { symbol, timeframe, status: "unknown", reason: "", openGapCount: 0 };
 }
 
-async function loadNames() {
-  const { series } = await connection.get("/api/v1/series");
-  known = series.filter(
-    (/** @type {{ exchange: string, isConfigured: boolean }} */ one) =>
-      one.isConfigured && isShown(one),
-  );
-  fillSelects();
-  if (chart.series === undefined && known.length > 0) openFromAddress();
+/** Which names are known, or being asked for. */
+let namedRun = "";
+
+/** @param {string} run that configured them */
+async function loadNames(run) {
+  if (run === namedRun) return;
+  namedRun = run;
+  try {
+    const { series } = await connection.get("/api/v1/series");
+    const ours = series.filter(
+      (/** @type {{ exchange: string, isConfigured: boolean }} */ one) =>
+        one.isConfigured && isShown(one),
+    );
+    // Not known which are configured, at this moment.
+    if (ours.length === 0 && seriesCount !== 0) throw new Error("no series is known");
+    known = ours;
+    fillSelects();
+    if (chart.series === undefined) openFromAddress();
+  } catch {
+    // With the next look at the states.
+    if (namedRun === run) namedRun = "";
+  }
 }
 
 /** What the map of coverage was made of. */
@@ -155,7 +189,7 @@ let counted = "";
  *   series: (Omit<SeriesState, "symbol" | "timeframe"> & { series: Series })[],
  * }} status
  */
-function showStatus({ seriesCount, counts, openGapCount }, { run, foundCount, series }) {
+function showStatus({ counts, openGapCount, ...summary }, { run, foundCount, series }) {
   rows = series.map(({ series: { symbol, timeframe }, ...state }) => ({
     ...state,
     symbol,
@@ -166,7 +200,7 @@ function showStatus({ seriesCount, counts, openGapCount }, { run, foundCount, se
   more.hidden = rows.length === foundCount;
   more.textContent = `${count(rows.length)} of ${count(foundCount)} series; those that need a look come first. Find shows others.`;
   const active = (counts.active ?? 0) + (counts.halted ?? 0);
-  tiles.set("Active series", `${count(active)} of ${count(seriesCount)}`);
+  tiles.set("Active series", `${count(active)} of ${count(summary.seriesCount)}`);
   tiles.set("Open gaps", count(openGapCount));
   byId("run", HTMLElement).textContent =
     run === null
@@ -197,14 +231,17 @@ function isShown(series) {
 }
 
 async function loadCoverage() {
+  // Of all where they have room; else of those in the table.
+  if (seriesCount === undefined) return;
+  const isPart = seriesCount > MAX_ROWS;
+  if (isPart && rows.length === 0) return heatMap.show([], { from: 0, to: DAY_MS });
   const days = Number(byId("days", HTMLSelectElement).value);
   const to = Math.floor(Date.now() / DAY_MS) * DAY_MS + DAY_MS;
   const from = to - days * DAY_MS;
-  // Of all where they have room; else of those in the table.
   const ours = rows.map(({ symbol, timeframe }) => `${exchange}:${symbol}:${timeframe}`);
   const { series } = await connection.get("/api/v1/coverage", {
     ...{ from, to: to - 1 },
-    series: known.length > MAX_ROWS && ours.length > 0 ? ours.join(",") : undefined,
+    series: isPart ? ours.join(",") : undefined,
   });
   heatMap.show(
     series
@@ -254,8 +291,17 @@ async function loadMetrics() {
 
 // --- what one chooses ---
 
-/** @type {Promise<void>} */
+/** @type {Promise<unknown>} */
 let opening = Promise.resolve();
+
+/** What was stored after the picture was read and before the stream began, until it is there. */
+async function catchUp() {
+  const series = chart.series;
+  await opening;
+  while (chart.series === series && !(await told("chart-problem", chart.catchUp()))) {
+    await new Promise((resolve) => setTimeout(resolve, STATUS_MS));
+  }
+}
 
 /** @param {Series} series @param {{ from: number, to: number }} [range] */
 function open(series, range) {
@@ -329,6 +375,7 @@ byId("newest", HTMLButtonElement).addEventListener("click", () => {
 byId("find", HTMLInputElement).addEventListener("input", (event) => {
   wanted = /** @type {HTMLInputElement} */ (event.target).value.trim();
   void told("series-problem", loadStatus());
+  if ((seriesCount ?? 0) > MAX_ROWS) loadCoverageSoon();
 });
 byId("days", HTMLSelectElement).addEventListener("change", () => {
   void told("coverage-problem", loadCoverage());
@@ -393,8 +440,7 @@ function drawRows() {
 function onEvent({ event, data }) {
   if (event === "ready") {
     showRole(data.isIngesting);
-    // What was stored after the picture was read and before this stream began.
-    void opening.then(() => told("chart-problem", chart.catchUp()));
+    void catchUp();
   } else if (event === "closed") {
     chart.stored(data.series, data.candle, data.outcome === "revised");
     if (data.outcome === "revised") {
@@ -417,8 +463,8 @@ function onEvent({ event, data }) {
 applyTheme();
 // Nothing but that it lives, until a series is shown.
 void connection.follow("/api/v1/events?kinds=status&series=none:1m", onEvent);
-setInterval(() => void told("series-problem", loadStatus()), STATUS_MS);
-setInterval(() => void loadMetrics(), METRICS_MS);
-setInterval(() => void chart.refreshGaps().catch(() => undefined), METRICS_MS);
-setInterval(() => void loadLog().catch(() => undefined), LOG_MS);
-setInterval(() => void told("coverage-problem", loadCoverage()), COVERAGE_MS);
+repeat(STATUS_MS, () => told("series-problem", loadStatus()));
+repeat(METRICS_MS, loadMetrics);
+repeat(METRICS_MS, () => chart.refreshGaps());
+repeat(LOG_MS, loadLog);
+repeat(COVERAGE_MS, () => told("coverage-problem", loadCoverage()));

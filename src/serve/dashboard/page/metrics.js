@@ -4,6 +4,13 @@
  * @typedef {Map<string, Sample[]>} Samples
  */
 
+export const OUTCOMES_METRIC = "ingestion_candle_outcomes_total";
+export const LATENCY_METRIC = "ingestion_close_to_stored_seconds";
+export const WEIGHT_METRIC = "exchange_request_weight_used";
+export const QUEUE_METRIC = "ingestion_queue_size";
+/** What the tiles are made of: none of them has a sample for each series. */
+export const TILE_METRICS = [OUTCOMES_METRIC, LATENCY_METRIC, WEIGHT_METRIC, QUEUE_METRIC];
+
 const LINE = /^([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)/;
 const LABEL = /([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"/g;
 

@@ -1,6 +1,14 @@
 import { element } from "./dom.js";
 import { count, duration } from "./format.js";
-import { parseMetrics, quantile, total } from "./metrics.js";
+import {
+  LATENCY_METRIC,
+  OUTCOMES_METRIC,
+  parseMetrics,
+  QUEUE_METRIC,
+  quantile,
+  total,
+  WEIGHT_METRIC,
+} from "./metrics.js";
 
 /**
  * The figures at the head of the page.
@@ -16,12 +24,6 @@ const [STORED, LATENCY, WEIGHT, WAITING] = /** @type {const} */ ([
   "Request weight",
   "Waiting for the database",
 ]);
-const OUTCOMES_METRIC = "ingestion_candle_outcomes_total";
-const LATENCY_METRIC = "ingestion_close_to_stored_seconds";
-const WEIGHT_METRIC = "exchange_request_weight_used";
-const QUEUE_METRIC = "ingestion_queue_size";
-/** What the tiles are made of: none of them has a sample for each series. */
-export const TILE_METRICS = [OUTCOMES_METRIC, LATENCY_METRIC, WEIGHT_METRIC, QUEUE_METRIC];
 const METRIC_TILES = [STORED, LATENCY, WEIGHT, WAITING];
 /** Rates and percentiles are those of so long, ms. */
 const WINDOW_MS = 60_000;
