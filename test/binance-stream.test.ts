@@ -374,17 +374,17 @@ test("a message in fragments without end ends its connection", async (t) => {
   assert.match(reason, /^broken frame: Too many message fragments/);
 });
 
-test("pongs count in the pace: four frames in a second and no more", async (t) => {
+test("pongs count in the pace: three frames in a second and no more", async (t) => {
   const server = await scriptedWs(t, {
     onOpen: ({ socket }) => {
-      for (let count = 0; count < 3; count += 1) socket.ping();
+      for (let count = 0; count < 2; count += 1) socket.ping();
     },
   });
   const clock = virtualClock();
   follow(t, coins(3), { wsUrl: server.url, clock, subscribeBatch: 1 });
   const peer = await server.peer(0);
   const said = async (count: number): Promise<void> => {
-    while (peer.controls.length < count || peer.pongsMs.length < 3) await pause(1);
+    while (peer.controls.length < count || peer.pongsMs.length < 2) await pause(1);
     await pause(20);
     assert.equal(peer.controls.length, count);
   };
