@@ -515,16 +515,17 @@ describe("a lock file", () => {
     const path = lock();
     let inside = 0;
     let most = 0;
-    await Promise.all(
-      [1, 2, 3, 4].map(() =>
-        withLockFile(path, 5_000, async () => {
+    const enter = async (): Promise<void> => {
+      for (let time = 0; time < 10; time += 1) {
+        await withLockFile(path, 20_000, async () => {
           inside += 1;
           most = Math.max(most, inside);
-          await new Promise((resolve) => setTimeout(resolve, 10));
+          await new Promise((resolve) => setTimeout(resolve, 2));
           inside -= 1;
-        }),
-      ),
-    );
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: 20 }, enter));
     assert.equal(most, 1);
     await assert.rejects(stat(path));
   });

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 const STALE_AFTER_MS = 180_000;
 const RETRY_MS = 20;
 
-/** Locks of this very process: its own number in a lock file says nothing otherwise, numbers are used again. */
+/** Locks that this very process has, or is about to take: its own number in a lock file says nothing otherwise, numbers are used again. */
 const held = new Set<string>();
 
 /**
@@ -26,20 +26,26 @@ export async function withLockFile<T>(
     }
     await sleep(RETRY_MS);
   }
-  held.add(path);
   try {
     return await work();
   } finally {
-    held.delete(path);
-    await rm(path, { force: true });
+    // In this order: one that is not held and bears this process's number counts as left behind.
+    await rm(path, { force: true }).finally(() => held.delete(path));
   }
 }
 
 async function take(path: string): Promise<boolean> {
   if (held.has(path)) return false;
-  if (await create(path)) return true;
-  if (await isStale(path)) await remove(path);
-  return false;
+  // Before the file is made: another of this process would take it for one of a process that had its number before.
+  held.add(path);
+  let isTaken = false;
+  try {
+    isTaken = await create(path);
+    if (!isTaken && (await isStale(path))) await remove(path);
+  } finally {
+    if (!isTaken) held.delete(path);
+  }
+  return isTaken;
 }
 
 async function create(path: string): Promise<boolean> {
