@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
+import type { VersionedCandle } from "../src/core/finality.ts";
 import type { Series } from "../src/core/series.ts";
 import { TcpProxy } from "./chaos/tcp-proxy.ts";
 import { type ApiStack, candleAt, startApi, TOKEN, versionOf } from "./support/api-stack.ts";
@@ -190,27 +191,36 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
       await linkSays(page, "live");
       await candleSays(page, "C ");
       await page.getByText("Newest candles as a table").click();
-      // The stream of the series that was shown before is still the one that is read.
-      await page.route("**/api/v1/events?*", async (route) => {
-        await api.store.write([versionOf(XSS, newest + MINUTE, "stream", "77.125")], []);
-        await route.continue();
-      });
+      // After the picture is read, and before the stream of the series begins.
+      const between = async (version: VersionedCandle): Promise<void> => {
+        const { symbol } = version.series;
+        const isRead = page.waitForResponse((response) => {
+          const { pathname, searchParams } = new URL(response.url());
+          return pathname === "/api/v1/candles" && searchParams.get("symbol") === symbol;
+        });
+        await page.route("**/api/v1/events?*", async (route) => {
+          await (await isRead).finished();
+          await api.store.write([version], []);
+          await route.continue();
+        });
+      };
+      await between(versionOf(XSS, newest + MINUTE, "stream", "77.125"));
       await page.locator("#series button", { hasText: HOSTILE }).click();
       await page.locator("#rows tr", { hasText: "77.125" }).waitFor(SLOW);
       await api.store.write([versionOf(BTC, newest + MINUTE, "stream", "88.125")], []);
       await page.unroute("**/api/v1/events?*");
       // One that the stream tells says nothing of those before it.
+      const asked = Promise.withResolvers<void>();
       const held = Promise.withResolvers<void>();
       await page.route(/api\/v1\/candles\?.*&from=/, async (route) => {
+        asked.resolve();
         await held.promise;
         await route.continue();
       });
-      await page.route("**/api/v1/events?*", async (route) => {
-        await api.store.write([versionOf(ETH, ETH_NEXT, "stream", "66.125")], []);
-        await route.continue();
-      });
+      await between(versionOf(ETH, ETH_NEXT, "stream", "66.125"));
       await page.locator("#series button", { hasText: "ETHUSDT 1h" }).click();
-      await page.waitForTimeout(1_500);
+      // What the stream did not tell is asked for once it is ready.
+      await asked.promise;
       await api.store.write([versionOf(ETH, ETH_NEXT + 60 * MINUTE, "stream", "67.125")], []);
       await page.locator("#rows tr", { hasText: "67.125" }).waitFor(SLOW);
       assert.equal(await page.locator("#rows tr", { hasText: "66.125" }).count(), 0);

@@ -108,6 +108,8 @@ export class Connection {
       if (response.body === null) throw new Error("the answer is empty");
       if (this.#state.kind !== "live") this.#become({ kind: "live" });
       const parser = new EventParser((event) => {
+        // Still in the pipe of a stream that was turned away from: its id means nothing to the next.
+        if (this.#turned.signal.aborted) return;
         if (event.id !== "") this.#lastId = event.id;
         onEvent(event);
       });
