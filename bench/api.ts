@@ -6,7 +6,6 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import pg from "pg";
 import { readVersionNumber } from "../src/core/finality.ts";
 import type { Series } from "../src/core/series.ts";
@@ -14,6 +13,7 @@ import { createDatabase } from "../src/store/create-database.ts";
 import { Database } from "../src/store/database.ts";
 import { migrate, openStore, startEmbedded } from "../src/store/index.ts";
 import { versionOf } from "../test/support/api-stack.ts";
+import { chosen, scriptOptions, TEXT } from "../test/support/script-options.ts";
 import {
   Ingester,
   noteCommitTimes,
@@ -34,15 +34,13 @@ import {
  * server and by the bare query through `pg`; then the latency of live ingestion of many 1s series with and without
  * viewers of the event stream. Run: `npm run bench:api -- [--rounds 5] [--seconds 15] [--symbols 200] [--viewers 50]`.
  */
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "15" },
-    symbols: { type: "string", default: "200" },
-    viewers: { type: "string", default: "50" },
-    only: { type: "string" },
-    json: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  rounds: 5,
+  seconds: 15,
+  symbols: 200,
+  viewers: 50,
+  only: TEXT,
+  json: false,
 });
 const ROUND_MS = 2_000;
 const CONCURRENCY = 4;
@@ -113,7 +111,7 @@ async function measureRequests(dataDir: string): Promise<string[]> {
       one.tookMs.length = 0;
       one.roundMs = 0;
     }
-    for (let round = 0; round < Number(options.rounds); round += 1) {
+    for (let round = 0; round < options.rounds; round += 1) {
       for (const one of contenders) await run(one, ROUND_MS);
     }
     await stop(server);
@@ -189,9 +187,9 @@ class Viewers {
     });
   }
 
-  static async start(url: string, count: string): Promise<Viewers> {
+  static async start(url: string, count: number): Promise<Viewers> {
     const script = fileURLToPath(new URL("./support/viewers.ts", import.meta.url));
-    const child = spawn(process.execPath, [script, url, count], {
+    const child = spawn(process.execPath, [script, url, String(count)], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     const viewers = new Viewers(child);
@@ -223,7 +221,7 @@ async function measureViewers(dataDir: string): Promise<string[]> {
   const ingester = new Ingester(env);
   await ingester.ready();
   const windows: Window[] = [];
-  for (let round = 0; round < Number(options.rounds); round += 1) {
+  for (let round = 0; round < options.rounds; round += 1) {
     for (const isWatched of round % 2 === 0 ? [false, true] : [true, false]) {
       const viewers = isWatched
         ? await Viewers.start(await ingester.url(), options.viewers)
@@ -231,7 +229,7 @@ async function measureViewers(dataDir: string): Promise<string[]> {
       await sleep(1_000);
       const from = Date.now();
       const before = await ingester.metrics();
-      await sleep(Number(options.seconds) * 1_000);
+      await sleep(options.seconds * 1_000);
       const to = Date.now();
       const after = await ingester.metrics();
       const cpuPercent = ((after.cpuSeconds - before.cpuSeconds) / ((to - from) / 1_000)) * 100;
@@ -282,12 +280,13 @@ async function withFolder(measure: (dataDir: string) => Promise<string[]>): Prom
 }
 
 process.stdout.write(`${availableParallelism()} cores, Node.js ${process.version}\n`);
-if (options.only !== "viewers") {
+const parts = chosen(options.only, ["requests", "viewers"]);
+if (parts.includes("requests")) {
   process.stdout.write(
     `${LIMIT} candles an answer, ${CONCURRENCY} at a time, alternating\n${await withFolder(measureRequests)}`,
   );
 }
-if (options.only !== "requests") {
+if (parts.includes("viewers")) {
   process.stdout.write(
     `${options.symbols} symbols × 1s, with and without viewers, alternating\n${await withFolder(measureViewers)}`,
   );

@@ -1,5 +1,4 @@
 import { setImmediate as turn } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import pg from "pg";
 import { systemClock } from "../src/clock.ts";
 import type { Candle } from "../src/core/candle.ts";
@@ -9,6 +8,7 @@ import { nextOpenTime, TIMEFRAMES } from "../src/core/timeframe.ts";
 import { Intake } from "../src/ingest/intake.ts";
 import { Writer } from "../src/ingest/writer.ts";
 import { openStore } from "../src/store/index.ts";
+import { scriptOptions } from "../test/support/script-options.ts";
 import { medianOf } from "./support/median.ts";
 import { withServer } from "./support/server.ts";
 
@@ -19,12 +19,10 @@ import { withServer } from "./support/server.ts";
  * read of 64 kB holds, then the event loop turns. Alternating, on one server.
  * Run: `npm run bench:burst -- [--symbols 1500] [--rounds 5] [--json]`.
  */
-const { values: options } = parseArgs({
-  options: {
-    symbols: { type: "string", default: "1500" },
-    rounds: { type: "string", default: "5" },
-    json: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  symbols: 1500,
+  rounds: 5,
+  json: false,
 });
 const START = Date.UTC(2026, 5, 1);
 /** As large as the program's own. */
@@ -32,7 +30,7 @@ const BATCH = 5_000;
 /** Closing frames in one read of a socket: 64 kB of some 360 bytes each. */
 const READ_FRAMES = 180;
 
-const series: Series[] = Array.from({ length: Number(options.symbols) }, (_, index) =>
+const series: Series[] = Array.from({ length: options.symbols }, (_, index) =>
   TIMEFRAMES.map((timeframe) => ({ exchange: "binance", symbol: `S${index}USDT`, timeframe })),
 ).flat();
 
@@ -140,7 +138,7 @@ await withServer(async (server) => {
   // The first of each makes plans, pages and types warm.
   await own(nextCandles());
   await bare(client, nextCandles());
-  for (let round = 0; round < Number(options.rounds); round += 1) {
+  for (let round = 0; round < options.rounds; round += 1) {
     times.own.push(await own(nextCandles()));
     times.bare.push(await bare(client, nextCandles()));
   }

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { availableParallelism } from "node:os";
-import { parseArgs } from "node:util";
 import { openStore } from "../src/store/index.ts";
+import { scriptOptions } from "../test/support/script-options.ts";
 import { medianOf } from "./support/median.ts";
 import { withCandles } from "./support/million-candles.ts";
 
@@ -10,12 +10,10 @@ import { withCandles } from "./support/million-candles.ts";
  * Reading columns of one series into typed arrays, beside psql copying the same columns in binary form to nowhere; in turns.
  * Run: `npm run bench:columns -- [--rows 1000000] [--rounds 7] [--json]`. Needs psql.
  */
-const { values: options } = parseArgs({
-  options: {
-    rows: { type: "string", default: "1000000" },
-    rounds: { type: "string", default: "7" },
-    json: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  rows: 1000000,
+  rounds: 7,
+  json: false,
 });
 const FIELDS = ["open", "high", "low", "close", "volume"] as const;
 const EVER = { from: 0, to: Number.MAX_SAFE_INTEGER };
@@ -36,14 +34,14 @@ async function psql(url: string): Promise<void> {
   if (status !== 0) throw new Error(`psql ended with ${status}`);
 }
 
-const report = await withCandles(Number(options.rows), async ({ url, series }) => {
+const report = await withCandles(options.rows, async ({ url, series }) => {
   const store = await openStore({ url, access: "read" });
   const ours: number[] = [];
   const theirs: number[] = [];
   let rowCount = 0;
   try {
     await psql(url);
-    for (let round = 0; round < Number(options.rounds); round += 1) {
+    for (let round = 0; round < options.rounds; round += 1) {
       ours.push(
         await timed(async () => {
           rowCount = (await store.columns(series, EVER, FIELDS)).openTime.length;

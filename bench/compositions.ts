@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import type { Candle } from "../src/core/candle.ts";
 import { createDatabase, startEmbedded } from "../src/store/index.ts";
 import { Program } from "../test/support/program.ts";
+import { scriptOptions } from "../test/support/script-options.ts";
 import { Ingester, rounded, startMarket, stop, stopAll } from "./support/live-program.ts";
 import { withDatabaseAt } from "./support/server.ts";
 
@@ -16,12 +16,10 @@ import { withDatabaseAt } from "./support/server.ts";
  * quiet, then every socket is cut once. What stands in the table in the end is compared with the exchange.
  * Run: `npm run bench -- --only compositions`, or `node bench/compositions.ts [--seconds 40] [--symbols 200] [--json]`.
  */
-const { values: options } = parseArgs({
-  options: {
-    seconds: { type: "string", default: "40" },
-    symbols: { type: "string", default: "200" },
-    json: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  seconds: 40,
+  symbols: 200,
+  json: false,
 });
 const SECOND_MS = 1_000;
 /** After the last close; the slowest healing of ours is a REST question 5 s after a close. */
@@ -118,7 +116,7 @@ async function measure(
   const before = await usageOf(running.pid);
   const began = Date.now();
   const from = Math.ceil(began / SECOND_MS) * SECOND_MS + SECOND_MS;
-  const to = from + Number(options.seconds) * SECOND_MS;
+  const to = from + options.seconds * SECOND_MS;
   const cut = from + (to - from) / 2;
   await sleep(cut + SECOND_MS / 2 - Date.now());
   const body = JSON.stringify({ kind: "drop", code: 1006 });

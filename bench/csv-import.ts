@@ -1,9 +1,9 @@
 import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { parseArgs } from "node:util";
 import pg from "pg";
 import { createDatabase, Database, migrate, startEmbedded } from "../src/store/index.ts";
+import { scriptOptions } from "../test/support/script-options.ts";
 import { type CommandRun, runCommand as run } from "./support/command.ts";
 import { medianOf } from "./support/median.ts";
 import { writeMadeSeconds, writeRecordedMinutes } from "./support/recorded-minutes.ts";
@@ -16,13 +16,11 @@ import { timed } from "./support/server.ts";
  * table and inserts from there, and one INSERT a row of the first file, as a script does. Run:
  * `npm run bench:import -- [--rounds 5] [--others] [--huge-gb 5] [--json]`; without recorded data the rows are made.
  */
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "5" },
-    "huge-gb": { type: "string", default: "0" },
-    others: { type: "boolean", default: false },
-    json: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  rounds: 5,
+  "huge-gb": 0,
+  others: false,
+  json: false,
 });
 const BIN = join(import.meta.dirname, "../bin/black-trade.js");
 const ROW_WISE_ROWS = 5_001;
@@ -125,7 +123,7 @@ try {
   const theirs: CommandRun[] = [];
   const loaded: CommandRun[] = [];
   const single: number[] = [];
-  for (let round = 0; round < Number(options.rounds); round += 1) {
+  for (let round = 0; round < options.rounds; round += 1) {
     const url = await freshDatabase();
     ours.push(await run(process.execPath, [BIN, "import-csv", "--database-url", url, ...files]));
     const imported = await countRows(url);
@@ -171,7 +169,7 @@ try {
     report.pgloaderRowsPerSecond = Math.round((rowCount / pgloader) * 1_000);
     report.pgloaderPeakMb = Math.round(Math.max(...loaded.map(({ peakMb }) => peakMb)));
   }
-  const hugeBytes = Number(options["huge-gb"]) * 2 ** 30;
+  const hugeBytes = options["huge-gb"] * 2 ** 30;
   if (hugeBytes > 0) {
     const path = join(folder, "HUGEUSDT_1s.csv");
     const rows = await writeMadeSeconds(path, hugeBytes, 80);

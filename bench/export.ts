@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { EXPORT_FORMATS } from "../src/csv/export/encode.ts";
 import { Program } from "../test/support/program.ts";
+import { scriptOptions } from "../test/support/script-options.ts";
 import { runCommand } from "./support/command.ts";
 import { medianOf } from "./support/median.ts";
 import { withCandles } from "./support/million-candles.ts";
@@ -12,12 +12,10 @@ import { withCandles } from "./support/million-candles.ts";
  * `export` of one series to a file, in every format: time by the command itself, size, and the most memory that its process
  * held (Linux). Run: `npm run bench:export -- [--rows 1000000] [--rounds 3] [--json]`.
  */
-const { values: options } = parseArgs({
-  options: {
-    rows: { type: "string", default: "1000000" },
-    rounds: { type: "string", default: "3" },
-    json: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  rows: 1000000,
+  rounds: 3,
+  json: false,
 });
 const RUNS: readonly (readonly [name: string, args: readonly string[]])[] = [
   ...Object.keys(EXPORT_FORMATS).map((name) => [name, ["--format", name]] as const),
@@ -68,18 +66,18 @@ async function exported(url: string, path: string, args: readonly string[]) {
   clearInterval(timer);
   if (status !== 0) throw new Error(stderr);
   const { elapsedMs, byteCount, candleCount } = JSON.parse(stdout);
-  if (candleCount !== Number(options.rows)) throw new Error(`${candleCount} candles`);
+  if (candleCount !== options.rows) throw new Error(`${candleCount} candles`);
   return { elapsedMs, byteCount, peakRssMb, processMs: performance.now() - began };
 }
 
-const rows = await withCandles(Number(options.rows), async ({ url, dataDir }) => {
+const rows = await withCandles(options.rows, async ({ url, dataDir }) => {
   const results: Row[] = [];
   for (const [name, args] of RUNS) {
     const format = args[1] as keyof typeof EXPORT_FORMATS;
     const path = join(dataDir, `candles.${EXPORT_FORMATS[format].extension}`);
     const rounds: Awaited<ReturnType<typeof exported>>[] = [];
     const theirs: number[] = [];
-    for (let round = 0; round < Number(options.rounds); round += 1) {
+    for (let round = 0; round < options.rounds; round += 1) {
       rounds.push(await exported(url, path, args));
       if (name === "csv") theirs.push(await psql(url, join(dataDir, "psql.csv")));
     }
@@ -102,7 +100,7 @@ process.stdout.write(
   options.json
     ? `${JSON.stringify(rows)}\n`
     : `${[
-        `${Number(options.rows).toLocaleString("en-US")} candles, median of ${options.rounds} (${availableParallelism()} cores, Node.js ${process.version})`,
+        `${options.rows.toLocaleString("en-US")} candles, median of ${options.rounds} (${availableParallelism()} cores, Node.js ${process.version})`,
         "FORMAT            EXPORT MS  PROCESS MS      MB  PEAK RSS MB",
         ...rows.map(
           ({ name, exportMs, processMs, megabytes, peakRssMb }) =>

@@ -1,12 +1,12 @@
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import type { TimeRange } from "../src/core/range.ts";
 import type { Series } from "../src/core/series.ts";
 import { Coverage } from "../src/store/coverage.ts";
 import { createDatabase, Database, migrate, startEmbedded } from "../src/store/index.ts";
 import { SeriesCatalog } from "../src/store/series-catalog.ts";
+import { scriptOptions } from "../test/support/script-options.ts";
 import { medianOf } from "./support/median.ts";
 
 /**
@@ -15,13 +15,11 @@ import { medianOf } from "./support/median.ts";
  * `npm run bench:gaps -- [--rows 1000000,10000000] [--series 40] [--rounds 3] [--json]`; 50,000,000 rows take 13 GB and half
  * an hour, so they have to be asked for.
  */
-const { values: options } = parseArgs({
-  options: {
-    rows: { type: "string", default: "1000000,10000000" },
-    series: { type: "string", default: "40" },
-    rounds: { type: "string", default: "3" },
-    json: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  rows: "1000000,10000000",
+  series: 40,
+  rounds: 3,
+  json: false,
 });
 const MINUTE_MS = 60_000;
 const FROM = Date.UTC(2020, 0, 1);
@@ -89,7 +87,7 @@ const DISTINCT = "select distinct on (series_id) * from candles order by series_
 /** Median of the rounds; both kinds answer with one row a series. */
 async function latestMs(database: Database, text: string, count: number): Promise<number> {
   const times: number[] = [];
-  for (let round = 0; round < Number(options.rounds); round += 1) {
+  for (let round = 0; round < options.rounds; round += 1) {
     const { result, tookMs } = await timed(() =>
       database.run({ text, deadlineMs: FILL_DEADLINE_MS }),
     );
@@ -105,7 +103,7 @@ async function measure(database: Database, all: readonly Series[], count: number
   const totals: number[] = [];
   let worstSeriesMs = 0;
   let holeCount = 0;
-  for (let round = 0; round < Number(options.rounds); round += 1) {
+  for (let round = 0; round < options.rounds; round += 1) {
     let totalMs = 0;
     holeCount = 0;
     for (const series of all) {
@@ -168,7 +166,7 @@ async function run(dataDir: string): Promise<Report[]> {
   const database = new Database({ url });
   try {
     await migrate(database);
-    const all = Array.from({ length: Number(options.series) }, (_, index) => ({
+    const all = Array.from({ length: options.series }, (_, index) => ({
       exchange: "binance",
       symbol: `SIM${String(index).padStart(4, "0")}USDT`,
       timeframe: "1m" as const,

@@ -2,13 +2,13 @@ import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { type Candle, DECIMAL_FIELDS } from "../src/core/candle.ts";
 import { SETTLE_MS } from "../src/core/finality.ts";
 import { openTimeAt } from "../src/core/timeframe.ts";
 import { manySymbols } from "../src/simulator/index.ts";
 import { Database, startEmbedded } from "../src/store/index.ts";
 import { Program } from "../test/support/program.ts";
+import { scriptOptions } from "../test/support/script-options.ts";
 import { type Counts, countsOf, type Exchange, startExchange } from "./support/exchange.ts";
 
 /**
@@ -18,23 +18,21 @@ import { type Counts, countsOf, type Exchange, startExchange } from "./support/e
  * (`warm`), so that what is timed is the program. Simulator, program and PostgreSQL share the cores of this machine.
  * Run: `npm run bench:history -- [--days 60] [--many 10] [--many-days 10] [--full] [--json]`; `--full` = 365, 50, 30.
  */
-const { values: options } = parseArgs({
-  options: {
-    days: { type: "string", default: "60" },
-    many: { type: "string", default: "10" },
-    "many-days": { type: "string", default: "10" },
-    full: { type: "boolean", default: false },
-    json: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  days: 60,
+  many: 10,
+  "many-days": 10,
+  full: false,
+  json: false,
 });
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 const BUSY = "BTCUSDT";
 /** What the exchange's clock says at first: monthly files to October, daily ones after. */
 const START = Date.UTC(2025, 10, 26, 12, 30);
-const DAYS = options.full ? 365 : Number(options.days);
-const MANY = options.full ? 50 : Number(options.many);
-const MANY_DAYS = options.full ? 30 : Number(options["many-days"]);
+const DAYS = options.full ? 365 : options.days;
+const MANY = options.full ? 50 : options.many;
+const MANY_DAYS = options.full ? 30 : options["many-days"];
 const MANY_NAMES = manySymbols(MANY).map(({ symbol }) => symbol);
 /** Pieces in which the table is compared with the exchange. */
 const COMPARED_MS = 30 * DAY_MS;

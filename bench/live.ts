@@ -2,9 +2,9 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { type Candle, DECIMAL_FIELDS } from "../src/core/candle.ts";
 import { readVersionNumber } from "../src/core/finality.ts";
+import { scriptOptions } from "../test/support/script-options.ts";
 import {
   Ingester,
   noteCommitTimes,
@@ -24,13 +24,11 @@ import {
  * the embedded PostgreSQL notes when each transaction was committed (`track_commit_timestamp`). All clocks are this
  * machine's. Run: `npm run bench:live -- [--seconds 60] [--symbols 200] [--json]`.
  */
-const { values: options } = parseArgs({
-  options: {
-    // Not more than 500: from then on candles are read again, and a newer commit takes the place of the first.
-    seconds: { type: "string", default: "60" },
-    symbols: { type: "string", default: "200" },
-    json: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  // Not more than 500: from then on candles are read again, and a newer commit takes the place of the first.
+  seconds: 60,
+  symbols: 200,
+  json: false,
 });
 const SECOND_MS = 1_000;
 /** From the last close to the last commit; REST fetches after 5 s what the stream did not bring. */
@@ -94,7 +92,7 @@ function valuesOf(candle: Candle): string {
 }
 
 async function measure(dataDir: string): Promise<Report> {
-  const seconds = Number(options.seconds);
+  const seconds = options.seconds;
   const { simulator, url, symbols, env } = await startMarket(options.symbols, dataDir);
 
   const first = new Ingester(env);

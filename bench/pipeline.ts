@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { parseArgs } from "node:util";
 import WebSocket from "ws";
 import { systemClock } from "../src/clock.ts";
 import { CloseClock } from "../src/core/close-clock.ts";
@@ -9,6 +8,7 @@ import type { Series } from "../src/core/series.ts";
 import { createBinanceStream } from "../src/exchanges/binance/stream.ts";
 import { Intake } from "../src/ingest/intake.ts";
 import { Writer } from "../src/ingest/writer.ts";
+import { scriptOptions } from "../test/support/script-options.ts";
 import { medianOf } from "./support/median.ts";
 
 /**
@@ -16,16 +16,14 @@ import { medianOf } from "./support/median.ts";
  * same frames. The sender is a process of its own; alternating, medians.
  * Run: `npm run bench:pipeline -- [--frames 300000] [--rounds 5] [--json]`.
  */
-const { values: options } = parseArgs({
-  options: {
-    frames: { type: "string", default: "300000" },
-    series: { type: "string", default: "1000" },
-    rounds: { type: "string", default: "5" },
-    json: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  frames: 300000,
+  series: 1000,
+  rounds: 5,
+  json: false,
 });
-const frames = Number(options.frames);
-const series: Series[] = Array.from({ length: Number(options.series) }, (_, index) => ({
+const frames = options.frames;
+const series: Series[] = Array.from({ length: options.series }, (_, index) => ({
   exchange: "binance",
   symbol: `S${index}USDT`,
   timeframe: "1m",
@@ -89,14 +87,18 @@ async function own(port: number): Promise<number> {
 
 const server: ChildProcess = spawn(
   process.execPath,
-  [new URL("support/frame-server.ts", import.meta.url).pathname, options.frames, options.series],
+  [
+    new URL("support/frame-server.ts", import.meta.url).pathname,
+    String(options.frames),
+    String(options.series),
+  ],
   { stdio: ["ignore", "pipe", "inherit"] },
 );
 try {
   const [line] = (await once(server.stdout ?? server, "data")) as [Buffer];
   const port = Number(String(line).trim());
   const rates = { own: [] as number[], bare: [] as number[] };
-  for (let round = 0; round <= Number(options.rounds); round += 1) {
+  for (let round = 0; round <= options.rounds; round += 1) {
     const [ownRate, bareRate] = [await own(port), await bare(port)];
     // The first round makes both warm.
     if (round === 0) continue;

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, loadavg, release, totalmem, type } from "node:os";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { chosen, scriptOptions, TEXT } from "../test/support/script-options.ts";
 import { BENCHES, type Bench } from "./catalog.ts";
 import { type Measured, markdownOf, merged, textOf, withFigures } from "./support/report.ts";
 
@@ -13,12 +13,10 @@ import { type Measured, markdownOf, merged, textOf, withFigures } from "./suppor
  * docs/performance.json; those that were not run keep theirs. `--quick` only shows that everything works and writes nothing.
  * Ends with 1 when a benchmark could not be run; a target that is missed is said in the table.
  */
-const { values: options } = parseArgs({
-  options: {
-    only: { type: "string" },
-    quick: { type: "boolean", default: false },
-    json: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  only: TEXT,
+  quick: false,
+  json: false,
 });
 const ROOT = new URL("../", import.meta.url);
 const PAGE = new URL("docs/PERFORMANCE.md", ROOT);
@@ -119,27 +117,21 @@ function machineText(machine: Machine): string {
 }
 
 const names = BENCHES.map(({ name }) => name);
-const wanted = options.only?.split(",") ?? names;
-const unknown = wanted.filter((name) => !names.includes(name));
-if (unknown.length > 0) {
-  process.stderr.write(`unknown: ${unknown.join(", ")}. There are: ${names.join(", ")}\n`);
-  process.exitCode = 2;
-} else {
-  const machine = await machineOf();
-  const now: Measured[] = [];
-  for (const bench of BENCHES.filter(({ name }) => wanted.includes(name))) {
-    process.stderr.write(`${bench.name} …\n`);
-    const run = await measure(bench);
-    now.push(run);
-    if (!options.json) process.stdout.write(`${textOf(run)}\n`);
-    if (run.failed !== undefined) process.exitCode = 1;
-    if (options.quick) continue;
-    // After each, so that what was measured is kept when a later one is ended.
-    const runs = merged(await readFigures(), now, names);
-    const figures: Figures = { machine, runs };
-    await writeFile(FIGURES, `${JSON.stringify(figures, undefined, 2)}\n`);
-    const page = await readFile(PAGE, "utf8");
-    await writeFile(PAGE, withFigures(page, `${machineText(machine)}\n\n${markdownOf(runs)}`));
-  }
-  if (options.json) process.stdout.write(`${JSON.stringify({ machine, runs: now })}\n`);
+const wanted = chosen(options.only, names);
+const machine = await machineOf();
+const now: Measured[] = [];
+for (const bench of BENCHES.filter(({ name }) => wanted.includes(name))) {
+  process.stderr.write(`${bench.name} …\n`);
+  const run = await measure(bench);
+  now.push(run);
+  if (!options.json) process.stdout.write(`${textOf(run)}\n`);
+  if (run.failed !== undefined) process.exitCode = 1;
+  if (options.quick) continue;
+  // After each, so that what was measured is kept when a later one is ended.
+  const runs = merged(await readFigures(), now, names);
+  const figures: Figures = { machine, runs };
+  await writeFile(FIGURES, `${JSON.stringify(figures, undefined, 2)}\n`);
+  const page = await readFile(PAGE, "utf8");
+  await writeFile(PAGE, withFigures(page, `${machineText(machine)}\n\n${markdownOf(runs)}`));
 }
+if (options.json) process.stdout.write(`${JSON.stringify({ machine, runs: now })}\n`);

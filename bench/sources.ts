@@ -1,12 +1,12 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { systemClock } from "../src/clock.ts";
 import { WeightBudget } from "../src/core/budget.ts";
 import { ExchangeTime } from "../src/core/exchange-time.ts";
 import type { Series } from "../src/core/series.ts";
 import { createBinanceRest } from "../src/exchanges/binance/rest.ts";
 import { Program } from "../test/support/program.ts";
+import { chosen, scriptOptions, TEXT } from "../test/support/script-options.ts";
 import { runCommand } from "./support/command.ts";
 import { type Exchange, startExchange } from "./support/exchange.ts";
 import { medianOf } from "./support/median.ts";
@@ -19,16 +19,15 @@ import { type BenchServer, timed, withDatabaseAt, withServer } from "./support/s
  * Alternating, medians. Needs psql and unzip.
  * Run: `node bench/sources.ts [--only archive|rest] [--rounds 5] [--months 6] [--pages 60] [--json]`.
  */
-const { values: options } = parseArgs({
-  options: {
-    only: { type: "string" },
-    rounds: { type: "string", default: "5" },
-    months: { type: "string", default: "6" },
-    pages: { type: "string", default: "60" },
-    json: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  only: TEXT,
+  rounds: 5,
+  months: 6,
+  pages: 60,
+  json: false,
 });
-const rounds = Number(options.rounds);
+const parts = chosen(options.only, ["rest", "archive"]);
+const rounds = options.rounds;
 const SERIES: Series = { exchange: "binance", symbol: "BTCUSDT", timeframe: "1m" };
 const MINUTE_MS = 60_000;
 const PAGE_ROWS = 1_000;
@@ -55,7 +54,7 @@ function comparisonOf(units: number, ownMs: readonly number[], bareMs: readonly 
   };
 }
 
-const months = Array.from({ length: Number(options.months) }, (_, index) =>
+const months = Array.from({ length: options.months }, (_, index) =>
   Date.UTC(2025, LAST_MONTH - index, 1),
 ).toReversed();
 const from = months[0] ?? START;
@@ -134,7 +133,7 @@ async function compareArchive(exchange: Exchange, server: BenchServer) {
 }
 
 async function compareRest(exchange: Exchange): Promise<Comparison> {
-  const pages = Number(options.pages);
+  const pages = options.pages;
   const end = START - 86_400_000;
   const range = { from: end - pages * PAGE_ROWS * MINUTE_MS, to: end };
   const rest = createBinanceRest({
@@ -178,8 +177,8 @@ async function compareRest(exchange: Exchange): Promise<Comparison> {
 const exchange = await startExchange({ symbols: [SERIES.symbol], startAt: START, days: 400 });
 try {
   const report: Record<string, Comparison> = {};
-  if (options.only !== "archive") report.rest = await compareRest(exchange);
-  if (options.only !== "rest") {
+  if (parts.includes("rest")) report.rest = await compareRest(exchange);
+  if (parts.includes("archive")) {
     report.archive = await withServer((server) => compareArchive(exchange, server));
   }
   const lines = Object.entries(report).map(

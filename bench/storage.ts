@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { createDatabase, type Database, migrate } from "../src/store/index.ts";
+import { scriptOptions } from "../test/support/script-options.ts";
 import { testSetting } from "../test/support/setting.ts";
 import { readSharedData, sharedDataFolder } from "../test/support/shared-data.ts";
 import { writeRecordedMinutes } from "./support/recorded-minutes.ts";
@@ -15,11 +15,9 @@ import { type BenchServer, withDatabaseAt, withServer } from "./support/server.t
  * longest numbers there are. Loaded in blocks of 1,000 of each series in turn, as a parallel backfill does.
  * Run: `node bench/storage.ts [--json]`.
  */
-const { values: options } = parseArgs({
-  options: {
-    json: { type: "boolean", default: false },
-    quick: { type: "boolean", default: false },
-  },
+const options = scriptOptions({
+  json: false,
+  quick: false,
 });
 const HOURS = "archive12/BTCUSDT_1h_2021-2026.csv.gz";
 const QUICK_FILES = 2;

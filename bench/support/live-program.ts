@@ -149,7 +149,7 @@ export async function noteCommitTimes(dataDir: string): Promise<void> {
 
 /** Starts an exchange with so many symbols. @returns also the settings of a program that ingests all of them at 1s */
 export async function startMarket(
-  symbolCount: string,
+  symbolCount: number,
   dataDir: string,
 ): Promise<{
   simulator: Program;
@@ -158,7 +158,7 @@ export async function startMarket(
   symbols: string[];
   env: Record<string, string>;
 }> {
-  const simulator = start(["simulate", "--port", "0", "--symbols", symbolCount, "--json"]);
+  const simulator = start(["simulate", "--port", "0", "--symbols", String(symbolCount), "--json"]);
   const [document] = await simulator.says(/^\{.*\}$/m);
   const { url, wsUrl, symbols } = JSON.parse(document) as {
     url: string;

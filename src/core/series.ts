@@ -21,6 +21,24 @@ export function seriesKey(series: Series): string {
   return key;
 }
 
+/** Every series that {@link sharedSeries} was given. */
+const shared = new Map<string, Series>();
+
+/**
+ * The one object of a series, for rows that name the same series again and again. Objects that live for an instant, each
+ * with a key of its own, cost more than what is done with them.
+ * @param row of a database: what a stranger names is not to be kept for ever
+ */
+export function sharedSeries({ exchange, symbol, timeframe }: Series): Series {
+  const key = `${exchange}:${symbol}:${timeframe}`;
+  const known = shared.get(key);
+  if (known !== undefined) return known;
+  const series: Series = { exchange, symbol, timeframe };
+  shared.set(key, series);
+  keys.set(series, key);
+  return series;
+}
+
 /** How a series is shown to people: `BTCUSDT 1m`. */
 export function seriesLabel(series: Series): string {
   return `${series.symbol} ${series.timeframe}`;

@@ -1,7 +1,7 @@
 import { type BackoffPolicy, backoffDelay } from "../core/backoff.ts";
 import { BlackTradeError } from "../core/errors.ts";
 import type { CandleChange, CandleChanges } from "../core/ports.ts";
-import type { Series } from "../core/series.ts";
+import { type Series, sharedSeries } from "../core/series.ts";
 import { CANDLE_COLUMNS, type CandleRow, candleOf } from "./candle-row.ts";
 import { ChangeListener } from "./change-listener.ts";
 import type { Pacing } from "./contention.ts";
@@ -210,7 +210,7 @@ function endOf(row: number): number {
 
 function changeOf({ id, position, openMs, endMs, isRevised, ...row }: EntryRow): CandleChange[] {
   const { exchange, symbol, timeframe, openTime, ...values } = row;
-  const series: Series = { exchange, symbol, timeframe };
+  const series = sharedSeries({ exchange, symbol, timeframe });
   const place = id * ENTRY_SPAN + position;
   if (endMs !== null) {
     return [{ kind: "stretch", id: place, series, range: { from: openMs, to: endMs } }];

@@ -1,7 +1,7 @@
 import type { Gap, GapReason } from "../core/gaps.ts";
 import type { CoverageDay, SeriesOverview } from "../core/ports.ts";
 import { intersectRanges, subtractRanges, type TimeRange } from "../core/range.ts";
-import { type Series, seriesKey } from "../core/series.ts";
+import { type Series, seriesKey, sharedSeries } from "../core/series.ts";
 import { countOpenTimes } from "../core/timeframe.ts";
 import { CONFIRMED_FROM } from "./confirmation.ts";
 import type { Executor } from "./database.ts";
@@ -108,7 +108,7 @@ export async function readOverview(executor: Executor): Promise<readonly SeriesO
     Series & { firstOpenTime: number | null; newestOpenTime: number | null }
   >({ name: "series-overview", text: OVERVIEW });
   return rows.map(({ exchange, symbol, timeframe, firstOpenTime, newestOpenTime }) => ({
-    series: { exchange, symbol, timeframe },
+    series: sharedSeries({ exchange, symbol, timeframe }),
     ...(firstOpenTime === null ? {} : { firstOpenTime }),
     ...(newestOpenTime === null ? {} : { newestOpenTime }),
   }));

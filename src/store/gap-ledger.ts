@@ -1,6 +1,6 @@
 import type { Gap, GapReason } from "../core/gaps.ts";
 import { subtractRanges, type TimeRange } from "../core/range.ts";
-import type { Series } from "../core/series.ts";
+import { type Series, sharedSeries } from "../core/series.ts";
 import { type Pacing, retryContention } from "./contention.ts";
 import type { Database, Executor } from "./database.ts";
 import type { SeriesCatalog } from "./series-catalog.ts";
@@ -256,7 +256,7 @@ async function coveredRanges(
 
 function gapOf({ exchange, symbol, timeframe, from, to, firstAskedTime, ...rest }: GapRow): Gap {
   return {
-    series: { exchange, symbol, timeframe },
+    series: sharedSeries({ exchange, symbol, timeframe }),
     range: { from, to },
     ...rest,
     ...(firstAskedTime === null ? {} : { firstAskedTime }),

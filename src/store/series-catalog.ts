@@ -1,5 +1,5 @@
 import { BlackTradeError } from "../core/errors.ts";
-import { type Series, seriesKey } from "../core/series.ts";
+import { type Series, seriesKey, sharedSeries } from "../core/series.ts";
 import { type Pacing, REAL_PACING, retryContention } from "./contention.ts";
 import type { Executor } from "./database.ts";
 
@@ -15,6 +15,12 @@ export class SeriesCatalog {
   readonly #executor: Executor;
   readonly #pacing: Pacing;
   readonly #ids = new Map<string, number>();
+  #list: { readonly count: number; readonly newestId: number; readonly series: readonly Series[] } =
+    {
+      count: 0,
+      newestId: 0,
+      series: [],
+    };
 
   constructor(executor: Executor, pacing: Pacing = REAL_PACING) {
     this.#executor = executor;
@@ -52,13 +58,31 @@ export class SeriesCatalog {
     return series.flatMap((one) => this.#ids.get(seriesKey(one)) ?? []);
   }
 
-  /** Every series of the database, by exchange, symbol and timeframe. @throws {BlackTradeError} E_DB_* */
+  /**
+   * Every series of the database, by exchange, symbol and timeframe; the same list for as long as there is no other one.
+   * @throws {BlackTradeError} E_DB_*
+   */
   async list(): Promise<readonly Series[]> {
+    // A number that is given first can be committed last: the newest alone would not tell of it.
+    const [now] = await this.#executor.run<{ count: number; newestId: number }>({
+      text: `select count(*)::int as count, coalesce(max(id), 0) as "newestId" from series`,
+    });
+    const { count, newestId, series } = this.#list;
+    if (now?.count === count && now.newestId === newestId) return series;
     const rows = await this.#executor.run<SeriesRow>({
       text: "select id, exchange, symbol, timeframe from series order by exchange, symbol, candle_step_ms(timeframe)",
     });
-    for (const row of rows) this.#ids.set(seriesKey(row), row.id);
-    return rows.map(({ exchange, symbol, timeframe }) => ({ exchange, symbol, timeframe }));
+    const all = rows.map(sharedSeries);
+    for (const [index, { id }] of rows.entries()) {
+      const one = all[index];
+      if (one !== undefined) this.#ids.set(seriesKey(one), id);
+    }
+    this.#list = {
+      count: rows.length,
+      newestId: rows.reduce((newest, { id }) => Math.max(newest, id), 0),
+      series: all,
+    };
+    return all;
   }
 
   /** Numbers of series that are all known, which is the usual case; else `undefined`. */

@@ -1,4 +1,4 @@
-import type { Series } from "../core/series.ts";
+import { type Series, sharedSeries } from "../core/series.ts";
 import type { RunFacts, SeriesFacts } from "../core/status.ts";
 import type { Executor } from "./database.ts";
 
@@ -89,7 +89,7 @@ function runFactsOf(row: RunRow): RunFacts {
 /** What the database does not know is absent, not null. There may be tens of thousands of rows. */
 function seriesFactsOf(row: SeriesRow): SeriesFacts {
   const facts: Mutable<SeriesFacts> = {
-    series: { exchange: row.exchange, symbol: row.symbol, timeframe: row.timeframe },
+    series: sharedSeries(row),
     isConfigured: row.isConfigured,
     isStreamed: row.isStreamed,
     isCatchingUp: row.isCatchingUp,

@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { refuse, scriptOptions } from "../support/script-options.ts";
 import { type ChaosReport, chaos } from "./chaos.ts";
 import { CRASH_POINTS, crashes } from "./crash-points.ts";
 import { CHAOS_FAULTS } from "./faults.ts";
@@ -9,12 +9,10 @@ import { KERNEL_CASES } from "./kernel.ts";
  * through faulty roads; then kill -9 at every crash point; then what only the kernel can do. Ends with 1 when a candle was
  * lost, invented or wrong, a status lied, or a rule of the exchange was broken.
  */
-const { values } = parseArgs({
-  options: {
-    only: { type: "string", default: "" },
-    hits: { type: "string", default: "1,7" },
-    json: { type: "boolean", default: false },
-  },
+const values = scriptOptions({
+  only: "",
+  hits: "1,7",
+  json: false,
 });
 const wanted = new RegExp(values.only, "i");
 const say = (line: string): void => {
@@ -24,6 +22,10 @@ const hits = values.hits.split(",").map(Number);
 const faults = CHAOS_FAULTS.filter(({ name }) => wanted.test(name));
 const points = CRASH_POINTS.filter(({ name }) => wanted.test(`crash: ${name}`));
 const kernel = KERNEL_CASES.filter(({ name }) => wanted.test(`kernel: ${name}`));
+
+if (faults.length + points.length + kernel.length === 0) refuse(`nothing is called ${values.only}`);
+if (hits.some((hit) => !Number.isInteger(hit) || hit < 1))
+  refuse(`--hits ${values.hits}: not numbers`);
 
 let isGood = true;
 const reports: Record<string, unknown> = {};

@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { chosen, NUMBER, scriptOptions, TEXT } from "../support/script-options.ts";
 import { type FuzzReport, fuzz } from "./fuzz.ts";
 import { TARGETS } from "./targets.ts";
 
@@ -6,29 +6,24 @@ import { TARGETS } from "./targets.ts";
  * `npm run fuzz -- [--seconds 60] [--seed N] [--target NAME] [--index N]`: inputs for every reader, for so long in all.
  * Ends with 1 when one of them crashed or hung; `--seed`, `--target` and `--index` replay it.
  */
-const { values } = parseArgs({
-  options: {
-    seconds: { type: "string", default: "60" },
-    seed: { type: "string", default: String(process.pid) },
-    target: { type: "string" },
-    index: { type: "string" },
-    json: { type: "boolean", default: false },
-  },
+const values = scriptOptions({
+  seconds: 60,
+  seed: process.pid,
+  target: TEXT,
+  index: NUMBER,
+  json: false,
 });
-const chosen = TARGETS.filter(({ name }) => values.target === undefined || name === values.target);
-if (chosen.length === 0) {
-  process.stderr.write(
-    `no such target; there are: ${TARGETS.map(({ name }) => name).join(", ")}\n`,
-  );
-  process.exit(2);
-}
-const shareMs = (Number(values.seconds) * 1_000) / chosen.length;
+const names = chosen(
+  values.target,
+  TARGETS.map(({ name }) => name),
+);
+const targets = TARGETS.filter(({ name }) => names.includes(name));
+const shareMs = (values.seconds * 1_000) / targets.length;
 const reports: FuzzReport[] = [];
-for (const make of chosen) {
+for (const make of targets) {
   const target = await make.open();
   const end = performance.now() + shareMs;
-  const only = values.index === undefined ? undefined : Number(values.index);
-  const report = await fuzz(target, Number(values.seed), () => performance.now() > end, only);
+  const report = await fuzz(target, values.seed, () => performance.now() > end, values.index);
   await target.close?.();
   reports.push(report);
   const { inputCount, slowestMs, words, findings } = report;
@@ -48,8 +43,7 @@ const inputs = sum(({ inputCount }) => inputCount);
 const findings = reports.flatMap(({ findings }) => findings);
 const hangs = findings.filter(({ what }) => what.startsWith("crash: took")).length;
 const slowest = Math.max(...reports.map(({ slowestMs }) => slowestMs));
-if (values.json)
-  process.stdout.write(`${JSON.stringify({ seed: Number(values.seed), reports })}\n`);
+if (values.json) process.stdout.write(`${JSON.stringify({ seed: values.seed, reports })}\n`);
 process.stdout.write(
   `fuzz     inputs ${inputs}  crashes ${findings.length - hangs}  hangs ${hangs}  slowest ${slowest.toFixed(1)} ms  targets ${reports.length}  seed ${values.seed}\n`,
 );

@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { chosen, scriptOptions, TEXT } from "../support/script-options.ts";
 import { LOAD_CASES } from "./cases.ts";
 import { runCase } from "./run-case.ts";
 
@@ -6,19 +6,18 @@ import { runCase } from "./run-case.ts";
  * `npm run load -- [--cases L1,L2] [--seconds 60] [--json]`: loads on this machine, with exchange and database beside.
  * Ends with 1 when a limit was passed.
  */
-const { values } = parseArgs({
-  options: {
-    cases: { type: "string", default: LOAD_CASES.map(({ name }) => name).join(",") },
-    seconds: { type: "string", default: "60" },
-    json: { type: "boolean", default: false },
-  },
+const values = scriptOptions({
+  cases: TEXT,
+  seconds: 60,
+  json: false,
 });
-const wanted = values.cases.split(",");
+const wanted = chosen(
+  values.cases,
+  LOAD_CASES.map(({ name }) => name),
+);
 for (const one of LOAD_CASES.filter(({ name }) => wanted.includes(name))) {
   try {
-    const report = await runCase(one, Number(values.seconds), (line) =>
-      process.stderr.write(`${line}\n`),
-    );
+    const report = await runCase(one, values.seconds, (line) => process.stderr.write(`${line}\n`));
     process.stdout.write(`${values.json ? JSON.stringify(report) : report.line}\n`);
     if (!report.isGood) process.exitCode = 1;
   } catch (error) {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { between, pick, randomFor } from "../sim/random.ts";
+import { scriptOptions } from "../support/script-options.ts";
 import { type Reading, slopePerMinute } from "./metrics.ts";
 import { LoadedProgram } from "./program.ts";
 
@@ -10,12 +10,10 @@ import { LoadedProgram } from "./program.ts";
  * to find its size. Ends with 1 when one of them grows, a candle was shed, the exchange's rules were broken, or the series
  * are not active at the end. A run of less than ten minutes reports slopes and does not judge them.
  */
-const { values } = parseArgs({
-  options: {
-    minutes: { type: "string", default: "10" },
-    symbols: { type: "string", default: "100" },
-    seed: { type: "string", default: "1" },
-  },
+const values = scriptOptions({
+  minutes: 10,
+  symbols: 100,
+  seed: 1,
 });
 const FAULTS: readonly object[] = [
   { kind: "drop", code: 1006 },
@@ -37,10 +35,10 @@ const MAX_COUNT_SLOPE = 5;
 const MIN_WARM_MS = 180_000;
 const MIN_JUDGED_MINUTES = 10;
 
-const minutes = Number(values.minutes);
-const random = randomFor(Number(values.seed), "soak");
+const minutes = values.minutes;
+const random = randomFor(values.seed, "soak");
 const program = await LoadedProgram.start({
-  symbols: Number(values.symbols),
+  symbols: values.symbols,
   timeframes: ["1s", "1m", "5m"],
 });
 let faultCount = 0;

@@ -1,21 +1,23 @@
-import { parseArgs } from "node:util";
+import { chosen, scriptOptions, TEXT } from "../support/script-options.ts";
 import { huntAll, mutantLine } from "./hunt.ts";
 import { MUTANTS } from "./mutants.ts";
 
-const { values } = parseArgs({
-  options: {
-    only: { type: "string" },
-    budget: { type: "string", default: "60" },
-    from: { type: "string", default: "1" },
-    jobs: { type: "string", default: "2" },
-  },
+const values = scriptOptions({
+  only: TEXT,
+  budget: 60,
+  from: 1,
+  jobs: 2,
 });
 
-const mutants = MUTANTS.filter(({ name }) => values.only?.split(",").includes(name) ?? true);
+const wanted = chosen(
+  values.only,
+  MUTANTS.map(({ name }) => name),
+);
+const mutants = MUTANTS.filter(({ name }) => wanted.includes(name));
 const catches = await huntAll(mutants, {
-  from: Number(values.from),
-  budget: Number(values.budget),
-  jobs: Number(values.jobs),
+  from: values.from,
+  budget: values.budget,
+  jobs: values.jobs,
   onCatch: ({ mutant, seedCount, violation }) => {
     const what = violation === undefined ? "NOT SEEN" : `${violation.oracle}: ${violation.detail}`;
     print(`${mutant.padEnd(30)} ${String(seedCount).padStart(3)} seeds  ${what}`);

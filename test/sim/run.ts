@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
-import { parseArgs } from "node:util";
+import { chosen, NUMBER, scriptOptions, TEXT } from "../support/script-options.ts";
 import { naiveLosses } from "./anchor.ts";
 import { ALL_KINDS, type Fault, type FaultKind } from "./faults.ts";
 import { runAll, Worker } from "./pool.ts";
@@ -28,22 +28,20 @@ npm run sim -- --setting FILE
   --setting  one run of a kept setting
 `;
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string", default: "100" },
-    from: { type: "string" },
-    seconds: { type: "string" },
-    jobs: { type: "string", default: "2" },
-    seed: { type: "string" },
-    faults: { type: "string" },
-    save: { type: "string" },
-    setting: { type: "string" },
-    mutant: { type: "string" },
-    more: { type: "string" },
-    patient: { type: "boolean", default: false },
-    anchor: { type: "boolean", default: false },
-    help: { type: "boolean", default: false },
-  },
+const values = scriptOptions({
+  seeds: 100,
+  from: NUMBER,
+  seconds: NUMBER,
+  jobs: 2,
+  seed: NUMBER,
+  faults: TEXT,
+  save: TEXT,
+  setting: TEXT,
+  mutant: TEXT,
+  more: TEXT,
+  patient: false,
+  anchor: false,
+  help: false,
 });
 
 /** From so many seeds on every fault and every mechanism has to be seen. */
@@ -53,20 +51,19 @@ if (values.help) print(USAGE);
 else if (values.setting !== undefined) {
   const { setting } = JSON.parse(readFileSync(values.setting, "utf8")) as { setting: Setting };
   await one(setting);
-} else if (values.seed !== undefined) await one(settingOf(Number(values.seed), values.faults));
-else if (values.anchor)
-  print((await naiveLosses(Number(values.from ?? 1), Number(values.seeds))).line);
+} else if (values.seed !== undefined) await one(settingOf(values.seed, values.faults));
+else if (values.anchor) print((await naiveLosses(values.from ?? 1, values.seeds)).line);
 else await many();
 
 /** Many seeds, then the figures. */
 async function many(): Promise<void> {
-  const from = values.from === undefined ? baseSeed() : Number(values.from);
-  const count = Number(values.seeds);
-  const until = performance.now() + Number(values.seconds ?? "1e9") * 1_000;
+  const from = values.from ?? baseSeed();
+  const count = values.seeds;
+  const until = performance.now() + (values.seconds ?? Infinity) * 1_000;
   const tally = new Tally();
   let seed = from;
   await runAll(
-    Number(values.jobs),
+    values.jobs,
     () => (seed < from + count && performance.now() < until ? { seed: seed++ } : undefined),
     (done) => tally.add(done),
   );
@@ -126,10 +123,7 @@ function settingOf(seed: number, faults: string | undefined): Setting {
 }
 
 function kindsOf(list: string): FaultKind[] {
-  const kinds = list.split(",").flatMap((kind) => kind.trim() || []) as FaultKind[];
-  const unknown = kinds.find((kind) => !ALL_KINDS.includes(kind));
-  if (unknown === undefined) return kinds;
-  throw new Error(`there is no fault ${unknown}; there are ${ALL_KINDS.join(", ")}`);
+  return list === "" ? [] : ([...chosen(list, ALL_KINDS)] as FaultKind[]);
 }
 
 /** Other seeds for every commit, the same for one. */

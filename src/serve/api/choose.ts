@@ -91,12 +91,16 @@ export async function chosenSeries(
   parts: ServeParts,
   { series, symbols, timeframes, exchange }: SeriesChoice,
 ): Promise<readonly Series[]> {
-  let left = await parts.queries.series();
-  const keep = (field: keyof Series, names: readonly string[] | undefined): void => {
-    if (names === undefined || names.length === 0) return;
-    const wanted = new Set<string>(names);
+  const all = await parts.queries.series();
+  const names = symbols?.map((symbol) => symbol.toUpperCase());
+  // Nobody goes through tens of thousands of series for the few of a symbol.
+  const [only = ""] = names?.length === 1 ? names : [];
+  let left = series === undefined ? (bySymbol(all).get(only) ?? all) : all;
+  const keep = (field: keyof Series, wantedNames: readonly string[] | undefined): void => {
+    if (wantedNames === undefined || wantedNames.length === 0) return;
+    const wanted = new Set<string>(wantedNames);
     const kept = left.filter((one) => wanted.has(one[field]));
-    const name = names.find((one) => !kept.some((other) => other[field] === one));
+    const name = wantedNames.find((one) => !kept.some((other) => other[field] === one));
     if (name !== undefined) {
       const meant = nearest(name, [...new Set(left.map((one) => one[field]))]);
       const hint = meant === undefined ? "" : `Did you mean ${meant}? `;
@@ -109,10 +113,7 @@ export async function chosenSeries(
   };
   keep("exchange", exchange === undefined ? undefined : [exchange]);
   if (series !== undefined) left = pickedSeries(left, series);
-  keep(
-    "symbol",
-    symbols?.map((symbol) => symbol.toUpperCase()),
-  );
+  keep("symbol", names);
   keep("timeframe", timeframes);
   return left;
 }

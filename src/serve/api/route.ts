@@ -58,17 +58,18 @@ export function route<
 
 /** Adds a route. */
 export function addRoute(server: FastifyInstance, context: FaceContext, one: ApiRoute): void {
+  // Once, not for each request: a schema is compiled the first time that it is used.
+  const ofQuery = strict(one.query ?? z.object({}));
+  const ofParams = strict(one.params ?? z.object({}));
+  const ofBody = one.body && strict(one.body);
   server.route({
     method: one.method,
     url: one.path,
     handler: async (request, reply) => {
       if (one.isTokenNeeded === true) context.demandToken(request.raw);
-      const query = parsed(one.query ?? z.object({}), request.query, "query");
-      const params = parsed(one.params ?? z.object({}), request.params, "path") as Asked<
-        never,
-        never
-      >["params"];
-      const body = one.body === undefined ? undefined : parsed(one.body, request.body, "body");
+      const query = parsed(ofQuery, request.query, "query");
+      const params = parsed(ofParams, request.params, "path") as Asked<never, never>["params"];
+      const body = ofBody && parsed(ofBody, request.body, "body");
       const parts = context.parts();
       const asked = { query, params, body, request, reply, parts } as Asked<never, never>;
       return await one.handle(asked);
@@ -76,10 +77,14 @@ export function addRoute(server: FastifyInstance, context: FaceContext, one: Api
   });
 }
 
+/** Takes no key that it does not know. */
+function strict(schema: z.ZodType): z.ZodType {
+  return schema instanceof z.ZodObject ? schema.strict() : schema;
+}
+
 /** @throws {HttpProblem} E_HTTP_REQUEST with every mistake at once */
 function parsed(schema: z.ZodType, value: unknown, where: "query" | "path" | "body"): unknown {
-  const strict = schema instanceof z.ZodObject ? schema.strict() : schema;
-  const result = strict.safeParse(value ?? {});
+  const result = schema.safeParse(value ?? {});
   if (result.success) return result.data;
   const known = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
   const faults = result.error.issues.flatMap((issue) => {
