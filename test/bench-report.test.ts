@@ -13,7 +13,7 @@ import {
   textOf,
   withFigures,
 } from "../bench/support/report.ts";
-import { atMostMs, slopePerMinute } from "./load/metrics.ts";
+import { aboutMs, atMostMs, slopePerMinute } from "./load/metrics.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
@@ -105,6 +105,14 @@ describe("figures of samples", () => {
     ]);
     assert.deepEqual([atMostMs(before, after, 0.5), atMostMs(before, after, 0.99)], [100, 500]);
     assert.equal(atMostMs(after, after, 0.5), Number.NaN);
+    assert.equal(aboutMs(after, after, 0.5), Number.NaN);
+    const even = new Map([
+      [0.1, 4],
+      [0.5, 8],
+      [Number.POSITIVE_INFINITY, 8],
+    ]);
+    assert.equal(aboutMs(new Map(), even, 0.25), 50);
+    assert.equal(aboutMs(new Map(), even, 0.75), 300);
   });
 
   test("a slope is told per minute", () => {

@@ -5,7 +5,7 @@ import { runCommand } from "../../bench/support/command.ts";
 import { writeMadeSeconds } from "../../bench/support/recorded-minutes.ts";
 import { TIMEFRAMES } from "../../src/core/timeframe.ts";
 import { Program } from "../support/program.ts";
-import { atMostMs } from "./metrics.ts";
+import { aboutMs, atMostMs } from "./metrics.ts";
 import type { LoadedProgram, Shape } from "./program.ts";
 import type { LoadCase, Seen } from "./run-case.ts";
 
@@ -199,12 +199,19 @@ export const LOAD_CASES: readonly LoadCase[] = [
     what: "50 dashboards and 100 requests a second beside L3",
     shape: L3,
     readyS: L3_READY_S,
-    limits: { p99Ms: 1_200, shed: 0 },
+    limits: { p99Ms: 3_000, shed: 0 },
     meanwhile: watchAndAsk,
   },
 ];
 
+/** The dashboards and requests may make the slowest hundredth so much slower. */
+const MAX_SLOWER = 1.2;
+
+/** As long without them as with them. */
 async function watchAndAsk(program: LoadedProgram, seconds: number): Promise<Seen> {
+  const first = await program.reading();
+  await sleep(seconds * 1_000);
+  const before = await program.reading();
   const viewers = new Program([], {}, "/", [
     process.execPath,
     new URL("./pages.ts", import.meta.url).pathname,
@@ -229,13 +236,19 @@ async function watchAndAsk(program: LoadedProgram, seconds: number): Promise<See
     }
   };
   await Promise.all(Array.from({ length: 10 }, ask));
+  const after = await program.reading();
+  const alone = aboutMs(first.closeToStored, before.closeToStored, 0.99);
+  const beside = aboutMs(before.closeToStored, after.closeToStored, 0.99);
   viewers.kill("SIGTERM");
   const { stdout } = await viewers.ended();
   const sorted = times.sort((a, b) => a - b);
   const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN;
   const told = /\{.*\}/.exec(stdout)?.[0] ?? "";
-  const line = `${times.length} requests, ${failed} failed, p99 ${p99.toFixed(0)} ms; dashboards ${told}`;
+  const slower = `close→stored p99 ≈ ${alone.toFixed(0)} ms without and ${beside.toFixed(0)} ms with them`;
+  const line = `${slower}; ${times.length} requests, ${failed} failed, p99 ${p99.toFixed(0)} ms; dashboards ${told}`;
   const { failedCount, closedCount } = JSON.parse(told === "" ? "{}" : told);
-  const isWhole = failed === 0 && failedCount === 0 && closedCount > 0;
-  return isWhole ? { line } : { line, over: "requests failed" };
+  if (failed > 0 || failedCount > 0 || closedCount === 0) return { line, over: "requests failed" };
+  return beside > alone * MAX_SLOWER
+    ? { line, over: `p99 more than ${MAX_SLOWER} times` }
+    : { line };
 }

@@ -67,12 +67,28 @@ function bucketsOf(text: string, name: string): Buckets {
 
 /** Upper edge of the bucket that holds a quantile of what was counted between two readings, ms: "at most so much". */
 export function atMostMs(before: Buckets, after: Buckets, share: number): number {
-  const counts = [...after]
-    .map(([edge, count]) => ({ edge, count: count - (before.get(edge) ?? 0) }))
-    .sort((a, b) => a.edge - b.edge);
+  const counts = countsBetween(before, after);
   const all = counts.at(-1)?.count ?? 0;
   if (all === 0) return Number.NaN;
   return (counts.find(({ count }) => count >= share * all)?.edge ?? Number.NaN) * 1_000;
+}
+
+/** The same, estimated within its bucket as Prometheus does: as if it were filled evenly. */
+export function aboutMs(before: Buckets, after: Buckets, share: number): number {
+  const counts = [{ edge: 0, count: 0 }, ...countsBetween(before, after)];
+  const wanted = share * (counts.at(-1)?.count ?? 0);
+  const index = counts.findIndex(({ edge, count }) => edge > 0 && count >= wanted);
+  const [low, high] = [counts[index - 1], counts[index]];
+  if (wanted === 0 || low === undefined || high === undefined) return Number.NaN;
+  const part = (wanted - low.count) / (high.count - low.count);
+  return (low.edge + part * (high.edge - low.edge)) * 1_000;
+}
+
+/** Cumulative counts by upper edge, ascending. */
+function countsBetween(before: Buckets, after: Buckets): { edge: number; count: number }[] {
+  return [...after]
+    .map(([edge, count]) => ({ edge, count: count - (before.get(edge) ?? 0) }))
+    .sort((a, b) => a.edge - b.edge);
 }
 
 /** Slope of values over time by least squares. @returns per minute */
