@@ -107,12 +107,12 @@ describe("figures of samples", () => {
     assert.equal(atMostMs(after, after, 0.5), Number.NaN);
     assert.equal(aboutMs(after, after, 0.5), Number.NaN);
     const even = new Map([
-      [0.1, 4],
-      [0.5, 8],
+      [0.125, 4],
+      [0.625, 8],
       [Number.POSITIVE_INFINITY, 8],
     ]);
-    assert.equal(aboutMs(new Map(), even, 0.25), 50);
-    assert.equal(aboutMs(new Map(), even, 0.75), 300);
+    assert.equal(aboutMs(new Map(), even, 0.25), 62.5);
+    assert.equal(aboutMs(new Map(), even, 0.75), 375);
   });
 
   test("a slope is told per minute", () => {
