@@ -108,6 +108,8 @@ describe("what is not known is not shown as known", () => {
       const unknown = await json(`/api/v1/gaps?exchange=kraken&${query}`, 404);
       assert.match(String(unknown.detail), /"S06USDT".* is not collected/, query);
     }
+    const alone = await json("/api/v1/gaps?exchange=kraken&symbols=S06USDT", 404);
+    assert.match(String(alone.detail), /"S06USDT" is not collected/);
     await json("/api/v1/gaps?exchange=kraken&symbols=S05USDT");
     await json("/api/v1/gaps?series=,", 400);
   });

@@ -212,7 +212,7 @@ describe("the dashboard in Chromium", { skip: NO_CHROMIUM }, () => {
       // One that the stream tells says nothing of those before it.
       const asked = Promise.withResolvers<void>();
       const held = Promise.withResolvers<void>();
-      await page.route(/api\/v1\/candles\?.*&from=/, async (route) => {
+      await page.route(/api\/v1\/candles\?.*symbol=ETHUSDT.*&from=/, async (route) => {
         asked.resolve();
         await held.promise;
         await route.continue();

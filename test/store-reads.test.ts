@@ -43,6 +43,25 @@ describe("reads of stored candles", () => {
       candleAt(series, T0 + index * MINUTE_MS, "rest", { tradeCount: index }),
     );
 
+  test("the list of series is another one when a series is, and nobody can change it", async () => {
+    await store.write(rowsOf(freshSeries(), 1), []);
+    const all = await store.series();
+    assert.equal(await store.series(), all, "the same list while it is the same");
+    assert.throws(() => (all as unknown[]).pop(), TypeError);
+    assert.throws(() => Object.assign(all[0] ?? {}, { symbol: "X" }), TypeError);
+    const third = freshSeries();
+    await store.write(rowsOf(third, 1), []);
+    const more = await store.series();
+    assert.equal(more.length, all.length + 1);
+    // As many as before, with the same numbers, and another name.
+    await admin.run({
+      text: "update series set symbol = 'OTHER' where symbol = $1",
+      values: [third.symbol],
+    });
+    const names = (await store.series()).map(({ symbol }) => symbol);
+    assert.ok(names.includes("OTHER") && !names.includes(third.symbol));
+  });
+
   test("a scan gives every row once, in order, whatever the size of its pages", async () => {
     const series = freshSeries();
     const rows = rowsOf(series, 50);

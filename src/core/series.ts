@@ -33,7 +33,7 @@ export function sharedSeries({ exchange, symbol, timeframe }: Series): Series {
   const key = `${exchange}:${symbol}:${timeframe}`;
   const known = shared.get(key);
   if (known !== undefined) return known;
-  const series: Series = { exchange, symbol, timeframe };
+  const series: Series = Object.freeze({ exchange, symbol, timeframe });
   shared.set(key, series);
   keys.set(series, key);
   return series;

@@ -6,7 +6,7 @@ const SHARE_OF_TIME = 10;
 
 /**
  * One answer for all who ask while it is under way and for a while afterwards; a failure, too, but for the shortest while.
- * It is not kept longer: of tens of thousands of series it is tens of megabytes.
+ * It is not kept longer: the states of tens of thousands of series are tens of megabytes.
  */
 export function sharedAnswer<T>(
   read: () => Promise<T>,

@@ -23,6 +23,8 @@ export interface Reading {
   readonly openGaps: number;
   readonly weight: number;
   readonly closeToStored: Buckets;
+  /** Of candles of 1s alone. */
+  readonly secondsToStored: Buckets;
   readonly eventToStored: Buckets;
 }
 
@@ -50,15 +52,17 @@ export async function read(url: string): Promise<Reading> {
     openGaps: sum("ingestion_gaps_open"),
     weight: sum("exchange_request_weight_used"),
     closeToStored: bucketsOf(text, "ingestion_close_to_stored_seconds"),
+    secondsToStored: bucketsOf(text, "ingestion_close_to_stored_seconds", 'timeframe="1s"'),
     eventToStored: bucketsOf(text, "ingestion_event_to_stored_seconds"),
   };
 }
 
-function bucketsOf(text: string, name: string): Buckets {
+function bucketsOf(text: string, name: string, label = ""): Buckets {
   const buckets = new Map<number, number>();
-  for (const [, edge = "", count] of text.matchAll(
+  for (const [sample, edge = "", count] of text.matchAll(
     new RegExp(`^${name}_bucket\\{[^}]*le="([^"]+)"[^}]*\\} (\\S+)$`, "gm"),
   )) {
+    if (!sample.includes(label)) continue;
     const upper = edge === "+Inf" ? Number.POSITIVE_INFINITY : Number(edge);
     buckets.set(upper, (buckets.get(upper) ?? 0) + Number(count));
   }
@@ -73,7 +77,7 @@ export function atMostMs(before: Buckets, after: Buckets, share: number): number
   return (counts.find(({ count }) => count >= share * all)?.edge ?? Number.NaN) * 1_000;
 }
 
-/** The same, estimated within its bucket as Prometheus does: as if it were filled evenly. */
+/** The same, estimated within its bucket: as if it were filled evenly. Infinity beyond the last finite edge. */
 export function aboutMs(before: Buckets, after: Buckets, share: number): number {
   const counts = [{ edge: 0, count: 0 }, ...countsBetween(before, after)];
   const wanted = share * (counts.at(-1)?.count ?? 0);

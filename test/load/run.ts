@@ -11,11 +11,14 @@ const values = scriptOptions({
   seconds: 60,
   json: false,
 });
-const wanted = chosen(
+const names = chosen(
   values.cases,
   LOAD_CASES.map(({ name }) => name),
 );
-for (const one of LOAD_CASES.filter(({ name }) => wanted.includes(name))) {
+const wanted = LOAD_CASES.filter(({ name, isOnlyNamed }) =>
+  values.cases === undefined ? isOnlyNamed !== true : names.includes(name),
+);
+for (const one of wanted) {
   try {
     const report = await runCase(one, values.seconds, (line) => process.stderr.write(`${line}\n`));
     process.stdout.write(`${values.json ? JSON.stringify(report) : report.line}\n`);

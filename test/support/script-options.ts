@@ -17,9 +17,9 @@ type Given<T extends Default> = T extends typeof NUMBER
         : string;
 
 /**
- * Options of a script of this project, by their defaults: a number (not below zero), a text, or `false` for a flag. Ends
- * the process with 2 and one line on an option that the script has not, or a number that is none: a run of no rounds would
- * find nothing wrong.
+ * Options of a script of this project, by their defaults: a whole number (from one on; from zero where zero is the
+ * default, or where it may be left out), a text, or `false` for a flag. Ends the process with 2 and one line on an option
+ * that the script has not, or a number that is none: a run of no rounds would find nothing wrong.
  */
 export function scriptOptions<const T extends Record<string, Default>>(
   defaults: T,
@@ -40,8 +40,9 @@ export function scriptOptions<const T extends Record<string, Default>>(
     const text = given[name];
     if (text === undefined) return [name, typeof value === "symbol" ? undefined : value];
     const isNumber = value === NUMBER || typeof value === "number";
-    if (isNumber && !/^\d+(\.\d+)?$/.test(String(text))) {
-      refuse(`--${name} ${text}: not a number`);
+    const least = value === NUMBER || value === 0 ? 0 : 1;
+    if (isNumber && !(/^\d{1,15}$/.test(String(text)) && Number(text) >= least)) {
+      refuse(`--${name} ${text}: not a whole number from ${least} on`);
     }
     return [name, isNumber ? Number(text) : text];
   });

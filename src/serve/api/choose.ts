@@ -93,9 +93,12 @@ export async function chosenSeries(
 ): Promise<readonly Series[]> {
   const all = await parts.queries.series();
   const names = symbols?.map((symbol) => symbol.toUpperCase());
-  // Nobody goes through tens of thousands of series for the few of a symbol.
-  const [only = ""] = names?.length === 1 ? names : [];
-  let left = series === undefined ? (bySymbol(all).get(only) ?? all) : all;
+  let left = all;
+  if (series === undefined && names?.length === 1) {
+    // Nobody goes through tens of thousands of series for the few of a symbol; what is not found is looked for among all.
+    const its = bySymbol(all).get(names[0] ?? "") ?? [];
+    if (its.some((one) => exchange === undefined || one.exchange === exchange)) left = its;
+  }
   const keep = (field: keyof Series, wantedNames: readonly string[] | undefined): void => {
     if (wantedNames === undefined || wantedNames.length === 0) return;
     const wanted = new Set<string>(wantedNames);

@@ -74,6 +74,7 @@ export class Connection {
           failures = 0;
           onEvent(event);
         });
+        if (this.#turned.signal.aborted) continue;
         this.#lost("the program ended the connection");
       } catch (error) {
         if (this.#turned.signal.aborted) continue;
