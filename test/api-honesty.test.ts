@@ -33,6 +33,8 @@ describe("what is not known is not shown as known", () => {
       minutes.map((time) => versionOf(STORED, time)),
       [{ series: STORED, next: FIRST + 9 * MINUTE }],
     );
+    const elsewhere = { ...ALL[5], exchange: "kraken" } as Series;
+    await api.store.write([versionOf(elsewhere, FIRST)], []);
     await api.store.open(
       ALL.map((series) => ({
         series,
@@ -100,10 +102,6 @@ describe("what is not known is not shown as known", () => {
   });
 
   test("of one exchange, what another one has is not collected", async () => {
-    const there = { ...ALL[5], exchange: "kraken" } as Series;
-    await api.store.write([versionOf(there, FIRST)], []);
-    // The list of series is shared for a moment.
-    await new Promise((resolve) => setTimeout(resolve, 1_100));
     for (const query of ["symbols=S05USDT,S06USDT", "series=S05USDT:1m,S06USDT:1m"]) {
       const unknown = await json(`/api/v1/gaps?exchange=kraken&${query}`, 404);
       assert.match(String(unknown.detail), /"S06USDT".* is not collected/, query);

@@ -15,10 +15,14 @@ const keys = new WeakMap<Series, string>();
 export function seriesKey(series: Series): string {
   let key = keys.get(series);
   if (key === undefined) {
-    key = `${series.exchange}:${series.symbol}:${series.timeframe}`;
+    key = textOf(series);
     keys.set(series, key);
   }
   return key;
+}
+
+function textOf({ exchange, symbol, timeframe }: Series): string {
+  return `${exchange}:${symbol}:${timeframe}`;
 }
 
 /** Every series that {@link sharedSeries} was given. */
@@ -29,10 +33,11 @@ const shared = new Map<string, Series>();
  * with a key of its own, cost more than what is done with them.
  * @param row of a database: what a stranger names is not to be kept for ever
  */
-export function sharedSeries({ exchange, symbol, timeframe }: Series): Series {
-  const key = `${exchange}:${symbol}:${timeframe}`;
+export function sharedSeries(row: Series): Series {
+  const key = textOf(row);
   const known = shared.get(key);
   if (known !== undefined) return known;
+  const { exchange, symbol, timeframe } = row;
   const series: Series = Object.freeze({ exchange, symbol, timeframe });
   shared.set(key, series);
   keys.set(series, key);

@@ -19,11 +19,13 @@ function scene(patienceMs?: number) {
   return { asked, clock, read: createStatusReader(store, () => clock.now, patienceMs) };
 }
 
-test("all who wait for a database that hangs are told the same, and it is asked once", async () => {
+test("all who wait for a database that hangs are told the same, and it is asked once", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
   const { asked, clock, read } = scene(20);
   const first = read();
-  await new Promise((resolve) => setTimeout(resolve, 10));
+  t.mock.timers.tick(10);
   const second = read();
+  t.mock.timers.tick(10);
   asked[0]?.promise.catch(() => undefined);
   const views = await Promise.all([first, second]);
   assert.deepEqual(

@@ -68,14 +68,10 @@ export class SeriesCatalog {
     const rows = await this.#executor.run<SeriesRow>({
       text: "select id, exchange, symbol, timeframe from series order by exchange, symbol, candle_step_ms(timeframe)",
     });
-    const all = Object.freeze(rows.map(sharedSeries));
-    for (const [index, { id }] of rows.entries()) {
-      const one = all[index];
-      if (one !== undefined) this.#ids.set(seriesKey(one), id);
-    }
+    for (const row of rows) this.#ids.set(seriesKey(sharedSeries(row)), row.id);
     // One that comes between the two statements is in the list; the next look reads it once more.
-    this.#list = { digest: before?.digest, series: all };
-    return all;
+    this.#list = { digest: before?.digest, series: Object.freeze(rows.map(sharedSeries)) };
+    return this.#list.series;
   }
 
   /** Numbers of series that are all known, which is the usual case; else `undefined`. */

@@ -78,9 +78,7 @@ const OUTCOMES = ["stored", "revised", "identical", "superseded", "quarantined",
 /** Series up to which each has a latency histogram of its own: 25,000 samples, which take a tenth of a second to write. */
 const MAX_DETAILED_SERIES = 2_000;
 /** Seconds from an event of the exchange to its commit: a few ms on a quiet machine, a minute when something is wrong. */
-const FINE_BUCKETS = [
-  ...[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 5, 10, 30, 60],
-];
+const FINE_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 5, 10, 30, 60];
 
 /**
  * Registers every metric on a registry of its own. What can be counted is there with a zero from the start, so that a

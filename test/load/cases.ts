@@ -99,6 +99,17 @@ async function importBeside(program: LoadedProgram, megabytes: number): Promise<
   return peakMb > IMPORT_LIMITS.peakMb ? { line, over: "memory of the import" } : { line };
 }
 
+function importCase(name: string, megabytes: number, size: string): LoadCase {
+  return {
+    name,
+    what: `an import of ${size} of CSV beside L2`,
+    shape: { symbols: 200, timeframes: EIGHT },
+    readyS: 240,
+    limits: { shed: 0 },
+    meanwhile: (program) => importBeside(program, megabytes),
+  };
+}
+
 /** Every load of the table, smallest first. */
 export const LOAD_CASES: readonly LoadCase[] = [
   {
@@ -189,23 +200,8 @@ export const LOAD_CASES: readonly LoadCase[] = [
       return { line: `backfill ended ${status} after ${seconds.toFixed(0)} s, ${count}` };
     },
   },
-  {
-    name: "L8",
-    what: "an import of 200 MB of CSV beside L2",
-    shape: { symbols: 200, timeframes: EIGHT },
-    readyS: 240,
-    limits: { shed: 0 },
-    meanwhile: (program) => importBeside(program, 200),
-  },
-  {
-    name: "L8-whole",
-    what: "an import of 10 GB of CSV beside L2; takes 40 GB of disk",
-    isOnlyNamed: true,
-    shape: { symbols: 200, timeframes: EIGHT },
-    readyS: 240,
-    limits: { shed: 0 },
-    meanwhile: (program) => importBeside(program, 10_240),
-  },
+  importCase("L8", 200, "200 MB"),
+  { ...importCase("L8-whole", 10_240, "10 GB, which takes 40 GB of disk,"), isOnlyNamed: true },
   {
     name: "L9",
     what: "50 dashboards and 100 requests a second beside L3",

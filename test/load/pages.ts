@@ -8,12 +8,10 @@ import { setTimeout as sleep } from "node:timers/promises";
  */
 const [, , url = "", count = "1"] = process.argv;
 const agent = new Agent({ keepAlive: true });
-const METRICS = [
-  "ingestion_candle_outcomes_total",
-  "ingestion_close_to_stored_seconds",
-  "exchange_request_weight_used",
-  "ingestion_queue_size",
-];
+// The page is typed by itself.
+const { TILE_METRICS } = (await import(
+  new URL("../../src/serve/dashboard/page/metrics.js", import.meta.url).href
+)) as { TILE_METRICS: readonly string[] };
 const DAY_MS = 86_400_000;
 const COVERED_DAYS = 90;
 const times: number[] = [];
@@ -82,7 +80,9 @@ for (let index = 0; index < Number(count); index += 1) {
   void every(2_000, () => ask("/api/v1/status/summary"));
   void every(2_000, () => ask("/api/v1/status?find=&order=urgency&limit=100"));
   void every(2_000, () => ask("/api/v1/log?after=0"));
-  void every(5_000, () => ask(`/metrics?${METRICS.map((name) => `name[]=${name}`).join("&")}`));
+  void every(5_000, () =>
+    ask(`/metrics?${TILE_METRICS.map((name) => `name[]=${name}`).join("&")}`),
+  );
   void every(5_000, () =>
     ask(`/api/v1/gaps?exchange=binance&symbols=${shown.split(":")[0]}&timeframes=1s`),
   );

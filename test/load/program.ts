@@ -48,7 +48,9 @@ export class LoadedProgram {
       BINANCE_ARCHIVE_URL: document.url,
       HTTP_PORT: "0",
     };
-    this.#ingester = new Program(["ingest"], this.env);
+    // So that a profile can be asked for.
+    const { NODE_OPTIONS = "" } = process.env;
+    this.#ingester = new Program(["ingest"], { ...this.env, NODE_OPTIONS });
   }
 
   static async start(shape: Shape): Promise<LoadedProgram> {

@@ -103,7 +103,8 @@ export async function chosenSeries(
     if (wantedNames === undefined || wantedNames.length === 0) return;
     const wanted = new Set<string>(wantedNames);
     const kept = left.filter((one) => wanted.has(one[field]));
-    const name = wantedNames.find((one) => !kept.some((other) => other[field] === one));
+    const present = new Set<string>(kept.map((one) => one[field]));
+    const name = wantedNames.find((one) => !present.has(one));
     if (name !== undefined) {
       const meant = nearest(name, [...new Set(left.map((one) => one[field]))]);
       const hint = meant === undefined ? "" : `Did you mean ${meant}? `;
